@@ -1,0 +1,92 @@
+"""The one path from a raw window to a decision, for converter and device alike."""
+
+from time import perf_counter_ns
+
+from edge_bundle.archive import Bundle
+from edge_bundle.decision import Classifier, Decision
+from edge_bundle.errors import BundleRefused
+from edge_bundle.features import compile_steps
+from edge_bundle.manifest import Manifest
+from edge_bundle.runtimes.loader import load_model
+from edge_bundle.runtimes.model import Model, read_output, write_input
+from edge_bundle.tensor import Float32Array, TensorSpec
+
+
+class Inference:
+    """A bundle ready to run. Not thread-safe: one thread at a time calls it."""
+
+    def __init__(self, manifest: Manifest, model: Model) -> None:
+        """Join a manifest and its loaded model.
+
+        Raises: BundleRefused: if the model's tensors are not those of the manifest.
+        """
+        _check_tensors(manifest, model)
+        stream = manifest.stream
+        self.manifest = manifest
+        self.model = model
+        self._features = compile_steps(manifest.features, stream.window, len(stream.channels))
+        self._classifier = Classifier(manifest.decision)
+        self._scores = manifest.scores_index
+        self.pre_ns = 0
+        """Time that the last window's features took."""
+        self.infer_ns = 0
+        """Time that the last window's model took."""
+
+    @classmethod
+    def open(cls, bundle: Bundle, threads: int = 1) -> "Inference":
+        """Load a bundle's model.
+
+        Raises: RuntimeMissing, ModelRefused, BundleRefused.
+        """
+        model = load_model(bundle.model(), bundle.manifest.format, threads)
+        return cls(bundle.manifest, model)
+
+    def scores(self, window: Float32Array) -> Float32Array:
+        """Run one window.
+
+        Args:
+            window: float32 [window, channels], in the stream's units.
+        Returns: float32 [labels]; the next call overwrites it.
+        Raises: ModelRefused: where the runtime fails.
+        """
+        began = perf_counter_ns()
+        write_input(self.model, 0, self._features(window))
+        ready = perf_counter_ns()
+        self.model.invoke()
+        values = read_output(self.model, self._scores).reshape(-1)
+        self.pre_ns = ready - began
+        self.infer_ns = perf_counter_ns() - ready
+        return values
+
+    def decide(self, window: Float32Array) -> Decision:
+        """Run and judge one window; the rest as ``scores``."""
+        return self._classifier.decide(self.scores(window))
+
+    def reset(self) -> None:
+        """Forget the stream: called where windows are not contiguous."""
+        self.model.reset()
+
+    def close(self) -> None:
+        """Give the runtime's memory back."""
+        self.model.close()
+
+
+def _check_tensors(manifest: Manifest, model: Model) -> None:
+    for kind, stated, found in (
+        ("inputs", manifest.tensors.inputs, model.inputs),
+        ("outputs", manifest.tensors.outputs, model.outputs),
+    ):
+        specs = tuple(TensorSpec(t.name, t.shape, t.dtype, t.scale, t.zero_point) for t in stated)
+        if [_key(t) for t in specs] != [_key(t) for t in found]:
+            raise BundleRefused(
+                f"{manifest.file_name}: tensors.{kind}: the manifest says "
+                f"{_show(specs)}, the model file has {_show(found)}"
+            )
+
+
+def _key(spec: TensorSpec) -> tuple[str, tuple[int, ...], str]:
+    return spec.name, spec.shape, spec.dtype
+
+
+def _show(specs: tuple[TensorSpec, ...]) -> str:
+    return ", ".join(f"{t.name} {t.dtype} {'x'.join(map(str, t.shape))}" for t in specs)

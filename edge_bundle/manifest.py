@@ -1,0 +1,242 @@
+"""The manifest of a bundle: its types, its own consistency, its bytes. No file is opened here.
+
+Field names are the contract in docs/bundle.md. Unknown fields are ignored, so that a newer lab can
+speak to an older device; a wrong field is refused by its path.
+"""
+
+import re
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from edge_bundle.errors import BundleRefused
+from edge_bundle.features import Standardise, shape_after
+
+SCHEMA: Final = 1
+MAX_MANIFEST_BYTES: Final = 1 << 20
+
+Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+Version = Annotated[
+    str, Meta(pattern=r"^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?$")
+]
+FileName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+Positive = Annotated[int, Meta(ge=1)]
+PositiveFloat = Annotated[float, Meta(gt=0)]
+Fraction = Annotated[float, Meta(ge=0, le=1)]
+
+
+class Channel(Struct, frozen=True):
+    """One column of a stream."""
+
+    name: str
+    unit: str
+
+
+class Stream(Struct, frozen=True):
+    """What the model was trained to see of a sensor."""
+
+    rate_hz: PositiveFloat
+    channels: Annotated[tuple[Channel, ...], Meta(min_length=1)]
+    window: Positive
+    """Samples in one window."""
+    hop: Positive
+    """Samples from the start of one window to the start of the next."""
+    gap: Literal["restart"] = "restart"
+    """What a gap does: windows that would span it are not made."""
+    resample: Literal["refuse"] = "refuse"
+    """What another sample rate does."""
+
+
+class Tensor(Struct, frozen=True):
+    """A tensor of the model file; free dimensions are 1."""
+
+    name: str
+    shape: tuple[Positive, ...]
+    dtype: str
+    scale: float | None = None
+    zero_point: int | None = None
+
+
+class Tensors(Struct, frozen=True):
+    """What goes into the model file and what comes out."""
+
+    inputs: Annotated[tuple[Tensor, ...], Meta(min_length=1)]
+    outputs: Annotated[tuple[Tensor, ...], Meta(min_length=1)]
+
+
+class Requires(Struct, frozen=True):
+    """What a device must have before it fetches a byte."""
+
+    agent: str = "0.1.0"
+    """Least version of the agent."""
+    profiles: tuple[str, ...] = ()
+    """Device profiles that it is for; empty for all."""
+
+
+class Classification(Struct, frozen=True, tag_field="kind", tag="classification"):
+    """One label for each window, from the scores of one output."""
+
+    labels: Annotated[tuple[str, ...], Meta(min_length=2)]
+    output: str = ""
+    """Name of the output that holds the scores; empty for the only one."""
+    activation: Literal["none", "softmax"] = "none"
+    """What still has to be done to make the output a score in [0, 1]."""
+    top: Positive = 3
+    """How many of the best labels a prediction lists."""
+    threshold: Fraction = 0.0
+    """Below it the label is ``unknown``."""
+
+
+class Golden(Struct, frozen=True):
+    """Raw windows and the scores that the converter saw."""
+
+    file: FileName
+    tolerance: PositiveFloat
+    """Largest difference of a score from the recorded one, absolute."""
+
+
+class Reference(Struct, frozen=True):
+    """Summary of the calibration windows, for drift."""
+
+    file: FileName
+
+
+class Limits(Struct, frozen=True):
+    """What the model may cost, by device profile (``default`` for the others)."""
+
+    memory_bytes: dict[str, Positive] = {}
+    latency_ms: dict[str, PositiveFloat] = {}
+
+
+class Provenance(Struct, frozen=True):
+    """Where the model came from, and what was measured."""
+
+    source_sha256: Sha256
+    recipe: str
+    calibration_sha256: Sha256 | None = None
+    evaluation_sha256: Sha256 | None = None
+    evaluation_windows: int = 0
+    float_accuracy: Fraction | None = None
+    final_accuracy: Fraction | None = None
+
+
+class Member(Struct, frozen=True):
+    """A file of the bundle beside the manifest."""
+
+    sha256: Sha256
+    length: Annotated[int, Meta(ge=0)]
+
+
+class Manifest(Struct, frozen=True, kw_only=True):
+    """All that a device must know of a bundle."""
+
+    schema: Literal[1] = SCHEMA
+    name: Name
+    version: Version
+    variant: Name
+    format: Literal["onnx", "tflite"]
+    model: FileName
+    files: dict[FileName, Member]
+    tensors: Tensors
+    stateful: bool = False
+    requires: Requires = Requires()
+    stream: Stream
+    features: tuple[Standardise, ...] = ()
+    decision: Classification
+    golden: Golden
+    reference: Reference | None = None
+    limits: Limits = Limits()
+    provenance: Provenance
+
+    @property
+    def file_name(self) -> str:
+        """``NAME-VERSION-VARIANT.bundle``."""
+        return f"{self.name}-{self.version}-{self.variant}.bundle"
+
+    @property
+    def scores_index(self) -> int:
+        """Which of the model's outputs holds the scores."""
+        names = [t.name for t in self.tensors.outputs]
+        return names.index(self.decision.output) if self.decision.output else 0
+
+
+def encode(manifest: Manifest) -> bytes:
+    """Return the manifest's bytes: the same for equal manifests."""
+    return msgspec.json.format(msgspec.json.encode(manifest, order="sorted"), indent=1) + b"\n"
+
+
+def decode(data: bytes) -> Manifest:
+    """Read a manifest and check that it does not contradict itself.
+
+    Raises: BundleRefused: naming the field by its path.
+    """
+    if len(data) > MAX_MANIFEST_BYTES:
+        raise BundleRefused(f"manifest.json: {len(data)} bytes, at most {MAX_MANIFEST_BYTES}")
+    try:
+        manifest = msgspec.json.decode(data, type=Manifest)
+    except msgspec.ValidationError as error:
+        raise BundleRefused(f"manifest.json: {_by_path(str(error))}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BundleRefused(f"manifest.json: not JSON: {error}") from None
+    check(manifest)
+    return manifest
+
+
+def check(manifest: Manifest) -> None:
+    """Refuse a manifest whose parts do not fit each other.
+
+    Raises: BundleRefused: naming the field, what was found and what was expected.
+    """
+    listed = {"model": manifest.model, "golden.file": manifest.golden.file}
+    if manifest.reference:
+        listed["reference.file"] = manifest.reference.file
+    for path, name in listed.items():
+        if name not in manifest.files:
+            raise BundleRefused(f"manifest.json: {path}: {name} is not listed in files")
+    outputs = [t.name for t in manifest.tensors.outputs]
+    wanted = manifest.decision.output
+    if wanted and wanted not in outputs:
+        raise BundleRefused(
+            f"manifest.json: decision.output: {wanted!r}, the model has {', '.join(outputs)}"
+        )
+    if not wanted and len(outputs) > 1:
+        raise BundleRefused(
+            f"manifest.json: decision.output: must name one of {', '.join(outputs)}"
+        )
+    try:
+        given = shape_after(
+            manifest.features, manifest.stream.window, len(manifest.stream.channels)
+        )
+    except ValueError as error:
+        raise BundleRefused(f"manifest.json: {error}") from None
+    found = _size(manifest.tensors.inputs[0])
+    if len(manifest.tensors.inputs) != 1 or found != given[0] * given[1]:
+        raise BundleRefused(
+            f"manifest.json: stream: windows of {given[0]} x {given[1]} give "
+            f"{given[0] * given[1]} values, the model takes {_inputs(manifest.tensors)}"
+        )
+    scores = _size(manifest.tensors.outputs[manifest.scores_index])
+    if scores != len(manifest.decision.labels):
+        raise BundleRefused(
+            f"manifest.json: decision.labels: {len(manifest.decision.labels)} labels, "
+            f"the model gives {scores} scores"
+        )
+
+
+def _size(tensor: Tensor) -> int:
+    size = 1
+    for n in tensor.shape:
+        size *= n
+    return size
+
+
+def _inputs(tensors: Tensors) -> str:
+    return ", ".join(f"{t.name} {'x'.join(map(str, t.shape))}" for t in tensors.inputs)
+
+
+def _by_path(message: str) -> str:
+    """Turn msgspec's ``what - at `$.a.b``` into ``a.b: what``."""
+    found = re.fullmatch(r"(.*) - at `\$\.?(.*)`", message, re.DOTALL)
+    return f"{found[2] or 'document'}: {found[1]}" if found else message

@@ -1,0 +1,224 @@
+"""Recordings: samples of a stream in a file, with labels where somebody gave them.
+
+Two formats. ``.npz``: ``values`` [samples, channels] with ``lengths`` of the recordings one
+after another, and optionally ``y`` (an index for each recording), ``y_labels``, ``channels``, ``rate_hz``.
+``.csv``: a header, one column for each channel, and optionally ``time_s`` or ``time_ms`` and
+``label``. ``FILE#0-2,5`` names some of a file's recordings.
+"""
+
+import csv
+import re
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_bundle.errors import ConfigError, RecordingRefused
+from edge_bundle.manifest import Stream
+from edge_bundle.tensor import Array, Float32Array
+
+RATE_TOLERANCE = 0.02
+"""Relative; a recording whose rate is further off than this does not fit the stream."""
+MAX_RECORDING_BYTES = 1 << 30
+UNLABELLED = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """One contiguous run of samples."""
+
+    name: str
+    samples: Float32Array
+    """float32 [samples, channels], finite, in the stream's units."""
+    channels: tuple[str, ...] | None
+    rate_hz: float | None
+    codes: npt.NDArray[np.int64]
+    """[samples], an index into ``labels`` or ``UNLABELLED``."""
+    labels: tuple[str, ...]
+
+    def label(self, start: int, stop: int) -> str | None:
+        """Return the label that all samples in [start, stop) share, else None."""
+        codes = self.codes[start:stop]
+        if codes.size == 0 or codes[0] == UNLABELLED or (codes != codes[0]).any():
+            return None
+        return self.labels[int(codes[0])]
+
+
+def read_recordings(source: str | Path, stream: Stream) -> list[Recording]:
+    """Read the recordings of a file and check that they are what the stream describes.
+
+    Args:
+        source: path to a ``.npz`` or ``.csv``, with ``#0-2,5`` for some of its recordings.
+        stream: rate, channels and window that the recordings must fit.
+    Raises:
+        FileNotFoundError: no such file. ConfigError: a selection that cannot be.
+        RecordingRefused: unreadable, other channels or rate, not finite, or no whole window.
+    """
+    path, _, chosen = str(source).partition("#")
+    file = Path(path)
+    if not file.is_file():
+        raise FileNotFoundError(f"{file}: no such recording")
+    if file.stat().st_size > MAX_RECORDING_BYTES:
+        raise RecordingRefused(f"{file}: larger than {MAX_RECORDING_BYTES} bytes")
+    if file.suffix == ".npz":
+        recordings = _read_npz(file)
+    elif file.suffix == ".csv":
+        recordings = [_read_csv(file, stream)]
+    else:
+        raise RecordingRefused(f"{file}: expected a .npz or a .csv file")
+    if chosen:
+        recordings = [recordings[i] for i in _selection(file, chosen, len(recordings))]
+    for recording in recordings:
+        _check(recording, stream)
+    return recordings
+
+
+def _selection(file: Path, chosen: str, count: int) -> list[int]:
+    numbers: list[int] = []
+    for part in chosen.split(","):
+        found = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
+        first, last = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
+        if not first <= last < count:
+            raise ConfigError(
+                f"{file}#{chosen}: {part!r}: expected numbers or ranges such as 0-2,5; "
+                f"the file has recordings 0 to {count - 1}"
+            )
+        numbers.extend(range(first, last + 1))
+    return numbers
+
+
+def _check(recording: Recording, stream: Stream) -> None:
+    name, samples = recording.name, recording.samples
+    expected = tuple(c.name for c in stream.channels)
+    if samples.shape[1] != len(expected):
+        raise RecordingRefused(
+            f"{name}: {samples.shape[1]} channels, the stream has {len(expected)}: "
+            f"{', '.join(expected)}"
+        )
+    if recording.channels is not None and recording.channels != expected:
+        raise RecordingRefused(
+            f"{name}: channels {', '.join(recording.channels)}, expected {', '.join(expected)}"
+        )
+    rate = recording.rate_hz
+    if rate is not None and abs(rate / stream.rate_hz - 1) > RATE_TOLERANCE:
+        raise RecordingRefused(f"{name}: {rate:g} Hz, the stream has {stream.rate_hz:g} Hz")
+    bad = ~np.isfinite(samples)
+    if bad.any():
+        row, column = np.argwhere(bad)[0]
+        raise RecordingRefused(
+            f"{name}: sample {row}, channel {expected[column]}: {samples[row, column]}, "
+            "expected a finite number"
+        )
+    if len(samples) < stream.window:
+        raise RecordingRefused(f"{name}: {len(samples)} samples, one window needs {stream.window}")
+
+
+def read_npz(file: Path) -> dict[str, Array]:
+    """Return the arrays of a ``.npz``; one that would need unpickling is refused.
+
+    Raises: RecordingRefused: not a ``.npz``, damaged, too large, or holding objects.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            size = sum(m.file_size for m in archive.infolist())
+        if size > MAX_RECORDING_BYTES:
+            raise RecordingRefused(f"{file}: {size} bytes unpacked, at most {MAX_RECORDING_BYTES}")
+        with np.load(file, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise RecordingRefused(f"{file}: not a readable .npz: {error}") from None
+
+
+def _read_npz(file: Path) -> list[Recording]:
+    arrays = read_npz(file)
+    if "values" not in arrays:
+        raise RecordingRefused(
+            f"{file}: expected an array 'values', found {', '.join(arrays) or 'nothing'}"
+        )
+    values = arrays["values"]
+    if values.ndim != 2 or values.dtype.kind not in "fiu":
+        raise RecordingRefused(
+            f"{file}: values: {values.dtype} {list(values.shape)}, expected numbers "
+            "[samples, channels]"
+        )
+    lengths = np.atleast_1d(arrays.get("lengths", np.asarray([len(values)])))
+    if lengths.dtype.kind not in "iu" or (lengths < 0).any() or lengths.sum() != len(values):
+        raise RecordingRefused(
+            f"{file}: lengths: sum {lengths.sum()}, expected the {len(values)} samples of values"
+        )
+    y, labels = arrays.get("y"), tuple(str(x) for x in arrays.get("y_labels", ()))
+    if y is not None:
+        _check_codes(file, y, len(lengths), len(labels))
+    names = tuple(str(c) for c in arrays["channels"]) if "channels" in arrays else None
+    rate = float(arrays["rate_hz"]) if "rate_hz" in arrays else None
+    ends = np.cumsum(lengths)
+    recordings = []
+    for i, (start, end) in enumerate(zip(ends - lengths, ends, strict=True)):
+        code = UNLABELLED if y is None else int(y[i])
+        samples = np.ascontiguousarray(values[start:end], np.float32)
+        codes = np.full(len(samples), code, np.int64)
+        recordings.append(Recording(f"{file}#{i}", samples, names, rate, codes, labels))
+    return recordings
+
+
+def _check_codes(file: Path, y: Array, recordings: int, labels: int) -> None:
+    if y.shape != (recordings,) or y.dtype.kind not in "iu":
+        raise RecordingRefused(
+            f"{file}: y: {y.dtype} {list(y.shape)}, expected an index for each of {recordings}"
+        )
+    if y.size and not (y.min() >= UNLABELLED and y.max() < labels):
+        raise RecordingRefused(
+            f"{file}: y: from {y.min()} to {y.max()}, y_labels has {labels} labels"
+        )
+
+
+def _read_csv(file: Path, stream: Stream) -> Recording:
+    names = [c.name for c in stream.channels]
+    try:
+        with file.open(newline="", encoding="utf-8") as text:
+            rows = csv.DictReader(text)
+            header = rows.fieldnames or []
+            if missing := [n for n in names if n not in header]:
+                raise RecordingRefused(
+                    f"{file}: no column {missing[0]!r}; the header has {', '.join(header)}"
+                )
+            timed = next((c for c in ("time_s", "time_ms") if c in header), None)
+            columns = [*names, *([timed] if timed else [])]
+            table, given = _rows(file, rows, columns, "label" if "label" in header else None)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise RecordingRefused(f"{file}: not a readable .csv: {error}") from None
+    samples = np.ascontiguousarray(table[:, : len(names)], np.float32)
+    labels = tuple(sorted(set(given) - {""}))
+    index = {label: i for i, label in enumerate(labels)} | {"": UNLABELLED}
+    codes = np.asarray([index[g] for g in given] or np.empty(0), np.int64)
+    rate = _rate(table[:, -1], 1.0 if timed == "time_s" else 1e-3) if timed else None
+    return Recording(str(file), samples, tuple(names), rate, codes, labels)
+
+
+def _rows(
+    file: Path, rows: "csv.DictReader[str]", columns: list[str], label: str | None
+) -> tuple[npt.NDArray[np.float64], list[str]]:
+    table: list[list[float]] = []
+    labels: list[str] = []
+    for number, row in enumerate(rows, 2):
+        values = []
+        for column in columns:
+            cell: Any = row[column]
+            try:
+                values.append(float(cell))
+            except (TypeError, ValueError):
+                raise RecordingRefused(
+                    f"{file}: line {number}, column {column}: {cell!r}, expected a number"
+                ) from None
+        table.append(values)
+        labels.append((row[label] or "") if label else "")
+    return np.asarray(table, np.float64).reshape(len(table), len(columns)), labels
+
+
+def _rate(times: npt.NDArray[np.float64], unit_s: float) -> float | None:
+    steps = np.diff(times)
+    steps = steps[steps > 0]
+    return float(1 / (np.median(steps) * unit_s)) if steps.size else None

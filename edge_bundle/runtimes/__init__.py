@@ -1,0 +1,1 @@
+"""Runtimes behind one protocol. Importing this room loads none of them."""

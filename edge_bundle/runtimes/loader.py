@@ -1,0 +1,50 @@
+"""Which runtime loads which format, imported only when it is needed."""
+
+import importlib
+import importlib.util
+from typing import Final
+
+from edge_bundle.errors import ConfigError, RuntimeMissing
+from edge_bundle.runtimes.model import Model
+
+PACKAGES: Final = {
+    "onnx": ("onnxruntime",),
+    "tflite": ("ai_edge_litert", "tflite_runtime"),
+}
+
+
+def installed_formats() -> tuple[str, ...]:
+    """Return the formats for which a runtime is installed, without importing any."""
+    return tuple(
+        name
+        for name, packages in PACKAGES.items()
+        if any(importlib.util.find_spec(package) for package in packages)
+    )
+
+
+def runtime_version(kind: str) -> str:
+    """Return name and version of the runtime for a format, as proofs and reports state it."""
+    module = importlib.import_module(f"edge_bundle.runtimes.{kind}")
+    return str(module.VERSION) if kind == "tflite" else f"onnxruntime {module.VERSION}"
+
+
+def load_model(data: bytes, kind: str, threads: int = 1) -> Model:
+    """Load a model file.
+
+    Args:
+        data: the file's bytes.
+        kind: ``onnx`` or ``tflite``.
+        threads: that one inference may use.
+    Raises: RuntimeMissing: no runtime installed. ModelRefused: the runtime cannot load it.
+    """
+    if kind not in PACKAGES:
+        raise ConfigError(f"format {kind!r}: expected one of {', '.join(PACKAGES)}")
+    if kind not in installed_formats():
+        raise RuntimeMissing(f"no {kind} runtime installed: pip install 'edgeward[{kind}]'")
+    if kind == "onnx":
+        from edge_bundle.runtimes.onnx import OnnxModel
+
+        return OnnxModel(data, threads)
+    from edge_bundle.runtimes.tflite import TfliteModel
+
+    return TfliteModel(data, threads)

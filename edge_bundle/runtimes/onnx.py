@@ -1,0 +1,85 @@
+"""ONNX files by onnxruntime. Only ``loader`` imports this module, when a model needs it."""
+
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from edge_bundle.errors import ModelRefused
+from edge_bundle.tensor import Array, TensorSpec
+
+DTYPES = {
+    "tensor(float)": "float32",
+    "tensor(float16)": "float16",
+    "tensor(double)": "float64",
+    "tensor(int8)": "int8",
+    "tensor(uint8)": "uint8",
+    "tensor(int16)": "int16",
+    "tensor(int32)": "int32",
+    "tensor(int64)": "int64",
+    "tensor(bool)": "bool",
+}
+VERSION: str = onnxruntime.__version__
+
+
+class OnnxModel:
+    """A session whose inputs and outputs are bound to memory of ours: nothing is copied."""
+
+    def __init__(self, data: bytes, threads: int) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        # The arena keeps its peak for ever; on a small device memory matters more.
+        options.enable_cpu_mem_arena = False
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 4
+        try:
+            self._session = onnxruntime.InferenceSession(
+                data, options, providers=["CPUExecutionProvider"]
+            )
+            self.inputs = tuple(_spec(t) for t in self._session.get_inputs())
+            self.outputs = tuple(_spec(t) for t in self._session.get_outputs())
+        except ModelRefused:
+            raise
+        except Exception as error:  # onnxruntime's own classes share no base
+            raise ModelRefused(f"onnxruntime {VERSION}: {_first_line(error)}") from None
+        self._binding = self._session.io_binding()
+        self._inputs = [np.zeros(t.shape, t.dtype) for t in self.inputs]
+        self._outputs = [np.zeros(t.shape, t.dtype) for t in self.outputs]
+        for spec, array in zip(self.inputs, self._inputs, strict=True):
+            self._binding.bind_input(
+                spec.name, "cpu", 0, array.dtype.type, spec.shape, array.ctypes.data
+            )
+        for spec, array in zip(self.outputs, self._outputs, strict=True):
+            self._binding.bind_output(
+                spec.name, "cpu", 0, array.dtype.type, spec.shape, array.ctypes.data
+            )
+
+    def input(self, index: int) -> Array:
+        return self._inputs[index]
+
+    def invoke(self) -> None:
+        try:
+            self._session.run_with_iobinding(self._binding)
+        except Exception as error:
+            raise ModelRefused(f"onnxruntime {VERSION}: {_first_line(error)}") from None
+
+    def output(self, index: int) -> Array:
+        return self._outputs[index]
+
+    def reset(self) -> None:
+        """Do nothing: an ONNX graph keeps no state between calls."""
+
+    def close(self) -> None:
+        del self._binding, self._session
+
+
+def _spec(tensor: Any) -> TensorSpec:
+    if tensor.type not in DTYPES:
+        raise ModelRefused(f"tensor {tensor.name}: {tensor.type} is not supported")
+    shape = tuple(n if isinstance(n, int) and n > 0 else 1 for n in tensor.shape)
+    return TensorSpec(tensor.name, shape, DTYPES[tensor.type])
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

@@ -1,0 +1,90 @@
+"""TFLite files by ai-edge-litert, else tflite-runtime. Only ``loader`` imports this module."""
+
+import importlib
+import importlib.metadata
+from typing import Any
+
+import numpy as np
+
+from edge_bundle.errors import ModelRefused, RuntimeMissing
+from edge_bundle.tensor import Array, TensorSpec
+
+SOURCES = (
+    ("ai-edge-litert", "ai_edge_litert.interpreter"),
+    ("tflite-runtime", "tflite_runtime.interpreter"),
+)
+
+
+def _interpreter_class() -> tuple[str, Any]:
+    found = []
+    for distribution, module in SOURCES:
+        try:
+            name = f"{distribution} {importlib.metadata.version(distribution)}"
+            return name, importlib.import_module(module).Interpreter
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        except Exception as error:  # a wheel built for another NumPy raises what it likes
+            found.append(f"{distribution} does not import: {error}")
+    raise RuntimeMissing(
+        "; ".join([*found, "no TFLite runtime installed: pip install 'edgeward[tflite]'"])
+    )
+
+
+VERSION, _INTERPRETER = _interpreter_class()
+
+
+class TfliteModel:
+    """An interpreter with its tensors allocated, and our own memory in front of it.
+
+    The interpreter may move its tensors when it runs, so inputs and outputs are copied once each
+    way, without conversion.
+    """
+
+    def __init__(self, data: bytes, threads: int) -> None:
+        try:
+            self._interpreter = _INTERPRETER(model_content=data, num_threads=threads)
+            self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError, TypeError, AttributeError) as error:
+            raise ModelRefused(f"{VERSION}: {str(error).strip().splitlines()[0][:300]}") from None
+        inputs = self._interpreter.get_input_details()
+        outputs = self._interpreter.get_output_details()
+        self.inputs = tuple(_spec(t) for t in inputs)
+        self.outputs = tuple(_spec(t) for t in outputs)
+        self._input_ids = [t["index"] for t in inputs]
+        self._inputs = [np.zeros(t.shape, t.dtype) for t in self.inputs]
+        self._outputs = [np.zeros(t.shape, t.dtype) for t in self.outputs]
+        self._views = [self._interpreter.tensor(t["index"]) for t in outputs]
+
+    def input(self, index: int) -> Array:
+        return self._inputs[index]
+
+    def invoke(self) -> None:
+        try:
+            for tensor, values in zip(self._input_ids, self._inputs, strict=True):
+                self._interpreter.set_tensor(tensor, values)
+            self._interpreter.invoke()
+        except (ValueError, RuntimeError) as error:
+            raise ModelRefused(f"{VERSION}: {str(error).strip().splitlines()[0][:300]}") from None
+        for view, out in zip(self._views, self._outputs, strict=True):
+            np.copyto(out, view())
+
+    def output(self, index: int) -> Array:
+        return self._outputs[index]
+
+    def reset(self) -> None:
+        self._interpreter.reset_all_variables()
+
+    def close(self) -> None:
+        del self._views, self._interpreter
+
+
+def _spec(details: dict[str, Any]) -> TensorSpec:
+    scale, zero_point = details["quantization"]
+    integer = np.dtype(details["dtype"]).kind in "iu" and scale > 0
+    return TensorSpec(
+        details["name"],
+        tuple(max(1, int(n)) for n in details["shape"]),
+        np.dtype(details["dtype"]).name,
+        float(scale) if integer else None,
+        int(zero_point) if integer else None,
+    )
