@@ -1,1 +1,1 @@
-""""""
+"""What crosses the network: topics, messages, chunks, trust, the MQTT link."""

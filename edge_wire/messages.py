@@ -1,0 +1,231 @@
+"""Every message that a device or the operator's side sends in JSON, and its largest size.
+
+Readers ignore fields that they do not know; sizes are checked before anything is parsed.
+"""
+
+from enum import Enum
+from typing import Annotated, Final, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+from edge_wire.errors import MessageRefused
+
+MAX_DESIRED_BYTES: Final = 96 << 10
+MAX_MESSAGE_BYTES: Final = 64 << 10
+
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+Clock = Literal["synced", "holdover", "unsynced"]
+Count = Annotated[int, Meta(ge=0)]
+
+
+class Availability(str, Enum):
+    """Plain text on the retained ``availability`` topic; OFFLINE is the will."""
+
+    ONLINE = "online"
+    STOPPED = "stopped"
+    OFFLINE = "offline"
+
+
+class Reason(str, Enum):
+    """Why a device refused or left a model; machines read these, people read ``detail``."""
+
+    NO_ROOT = "no_root"
+    UNTRUSTED = "untrusted"
+    OLD_ASSIGNMENT = "old_assignment"
+    OTHER_GROUP = "other_group"
+    REQUIRES = "requires"
+    NO_VARIANT = "no_variant"
+    NO_ENCODING = "no_encoding"
+    FETCH_FAILED = "fetch_failed"
+    BAD_BUNDLE = "bad_bundle"
+    STREAM_MISMATCH = "stream_mismatch"
+    LOAD_FAILED = "load_failed"
+    GOLDEN_FAILED = "golden_failed"
+    TRIAL_FAILED = "trial_failed"
+    STORE_FULL = "store_full"
+    INTERNAL = "internal"
+
+
+class LossCause(str, Enum):
+    """Why a range of ``seq`` was never delivered."""
+
+    OUTBOX_FULL = "outbox_full"
+    STOPPED = "stopped"
+
+
+class ModelId(Struct, frozen=True):
+    """Which model made a prediction."""
+
+    name: str
+    version: str
+    sha: str
+    """First 8 hexadecimal digits of the bundle's sha256."""
+
+
+class Latency(Struct, frozen=True):
+    """Where a prediction's time went, in milliseconds."""
+
+    queue: float
+    """From the window's last sample being received to the start of the work on it."""
+    pre: float
+    infer: float
+    e2e: float
+    """From the window's last sample to the message being ready to send."""
+
+
+class Prediction(Struct, frozen=True):
+    """One window's prediction."""
+
+    v: int
+    boot: str
+    seq: Count
+    t: str
+    """UTC end of the window, RFC 3339 with milliseconds."""
+    window_ms: float
+    clock: Clock
+    stream: str
+    model: ModelId
+    label: str
+    score: float
+    top: list[tuple[str, float]]
+    lat_ms: Latency
+    lost_samples: Count
+    """Samples of the stream that were lost since the prediction before."""
+    quality: Literal["ok", "gap"]
+    """``gap``: samples were missing or invalid between this window and the one before."""
+    replayed: bool = False
+
+
+class ChannelInfo(Struct, frozen=True):
+    """A channel of a stream as a device has it."""
+
+    name: str
+    unit: str
+
+
+class StreamInfo(Struct, frozen=True):
+    """A stream as a device has it."""
+
+    rate_hz: float
+    channels: tuple[ChannelInfo, ...]
+    source: str
+    state: Literal["running", "ended", "failed"] = "running"
+    detail: str = ""
+
+
+class PreviousBoot(Struct, frozen=True):
+    """How far the boot before is known to have come: what bounds the tail after a crash."""
+
+    boot: str
+    clean: bool
+    """Whether it stopped in order, so that nothing is missing after ``last_seq``."""
+    last_seq: dict[str, int]
+    """By ``stream/model``: the last ``seq`` that was delivered or announced lost."""
+
+
+class Info(Struct, frozen=True):
+    """A device's birth message."""
+
+    v: int
+    device: str
+    agent: str
+    boot: str
+    group: str
+    labels: dict[str, str]
+    profile: str
+    runtimes: dict[str, str]
+    streams: dict[str, StreamInfo]
+    previous: PreviousBoot | None = None
+
+
+class Running(Struct, frozen=True):
+    """The bundle that a device runs."""
+
+    version: str
+    variant: str
+    sha256: str
+
+
+class ModelReport(Struct, frozen=True):
+    """Where a device stands with one model."""
+
+    running: Running | None
+    state: str
+    """Of the life in docs/updates.md, of ``target`` where there is one, else of ``running``."""
+    target: str | None = None
+    """sha256 of the bundle that the device is moving to or has refused."""
+    attempt: int = 0
+    held: tuple[str, ...] = ()
+    """sha256 of every bundle of this model in the store."""
+    reason: Reason | None = None
+    detail: str = ""
+
+
+class Accepted(Struct, frozen=True):
+    """The newest assignment that the device verified."""
+
+    group: str
+    issued: str
+
+
+class Reported(Struct, frozen=True):
+    """A device's report; (boot, n) orders reports."""
+
+    v: int
+    boot: str
+    n: int
+    t: str
+    models: dict[str, ModelReport]
+    accepted: Accepted | None = None
+    reason: Reason | None = None
+    """Why the newest desired message was refused as a whole."""
+    detail: str = ""
+
+
+class Loss(Struct, frozen=True, rename={"first": "from", "last": "to"}):
+    """A range of ``seq`` that will never come."""
+
+    v: int
+    boot: str
+    stream: str
+    model: str
+    first: Count
+    last: Count
+    cause: LossCause
+
+
+class Want(Struct, frozen=True):
+    """The chunks of a blob that a device lacks."""
+
+    v: int
+    blob: Sha256
+    missing: str
+    """Hexadecimal bitmap: bit n of the little-endian integer stands for chunk n."""
+
+
+class Plan(Struct, frozen=True):
+    """The chunks of a blob that the sender is about to send."""
+
+    v: int
+    blob: Sha256
+    ranges: list[tuple[int, int]]
+    """First and last chunk of each range."""
+
+
+T = TypeVar("T")
+_ENCODER = msgspec.json.Encoder()
+encode = _ENCODER.encode
+
+
+def decode(data: bytes, kind: type[T], limit: int = MAX_MESSAGE_BYTES) -> T:
+    """Read a message.
+
+    Raises: MessageRefused: too large, not JSON, or not of this kind.
+    """
+    if len(data) > limit:
+        raise MessageRefused(f"{kind.__name__}: {len(data)} bytes, at most {limit}")
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise MessageRefused(f"{kind.__name__}: {error}") from None

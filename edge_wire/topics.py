@@ -1,0 +1,62 @@
+"""Every topic of the contract, and who may stand in it; the table is in docs/wire.md."""
+
+import re
+from dataclasses import dataclass
+
+from edge_wire.errors import MessageRefused
+
+ROOT = "edge/v1"
+IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def check_identifier(text: str) -> str:
+    """Return a name that may stand between two slashes of a topic.
+
+    Raises: ValueError: it has other characters than letters, digits, ``.``, ``_``, ``-``.
+    """
+    if not IDENTIFIER.fullmatch(text):
+        raise ValueError(f"{text[:80]!r}: expected 1 to 64 letters, digits, '.', '_' or '-'")
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """Builds topics below a root, and reads them back."""
+
+    root: str = ROOT
+
+    def desired(self, group: str) -> str:
+        return f"{self.root}/fleet/{group}/desired"
+
+    def chunk(self, blob: str, number: int | str) -> str:
+        return f"{self.root}/blob/{blob}/c/{number}"
+
+    def plan(self, blob: str) -> str:
+        return f"{self.root}/blob/{blob}/plan"
+
+    def device(self, device: str, kind: str) -> str:
+        """``want``, ``availability``, ``info``, ``reported`` or ``loss`` of a device."""
+        return f"{self.root}/dev/{device}/{kind}"
+
+    def prediction(self, device: str, stream: str, model: str) -> str:
+        return f"{self.root}/dev/{device}/pred/{stream}/{model}"
+
+    def read_device(self, topic: str) -> tuple[str, str]:
+        """Return (device, kind) of a device's topic.
+
+        Raises: MessageRefused: it is no such topic.
+        """
+        parts = topic.removeprefix(f"{self.root}/dev/").split("/")
+        if not topic.startswith(f"{self.root}/dev/") or len(parts) < 2:
+            raise MessageRefused(f"{topic[:200]!r}: expected {self.root}/dev/DEVICE/KIND")
+        return parts[0], parts[1]
+
+    def read_chunk(self, topic: str) -> tuple[str, int]:
+        """Return (blob, chunk number) of a chunk's topic.
+
+        Raises: MessageRefused: it is no such topic.
+        """
+        found = re.fullmatch(rf"{re.escape(self.root)}/blob/([0-9a-f]{{64}})/c/(\d{{1,7}})", topic)
+        if not found:
+            raise MessageRefused(f"{topic[:200]!r}: expected {self.root}/blob/SHA256/c/NUMBER")
+        return found[1], int(found[2])
