@@ -7,10 +7,12 @@ against the directory of the ZIP and the manifest before any member is read.
 import hashlib
 import os
 import re
+import struct
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -23,9 +25,16 @@ from edge_bundle.manifest import Manifest, Member
 MANIFEST: Final = "manifest.json"
 MAX_BUNDLE_BYTES: Final = 1 << 30
 MAX_MEMBERS: Final = 16
+MAX_DIRECTORY_BYTES: Final = MAX_MEMBERS * 512
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """The earliest time that a ZIP can say; every member has it."""
+LOCAL_HEADER_BYTES: Final = 30
+END = struct.Struct("<4s4H2LH")
+"""The last bytes of a ZIP without a comment: signature, disks, members, directory, comment."""
+ZIP64_LOCATOR_BYTES: Final = 20
+DAMAGE: Final = (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error)
+"""What zipfile raises on damaged files, found by flipping every byte of one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +54,10 @@ class Bundle:
         """
         member = self.manifest.files[name]
         try:
-            with zipfile.ZipFile(self.path) as archive:
-                data = archive.read(name)
-        except (OSError, zipfile.BadZipFile, KeyError) as error:
+            with zipfile.ZipFile(self.path) as archive, archive.open(name) as file:
+                # One byte more shows a longer one, and bounds what a swapped file may cost.
+                data = file.read(member.length + 1)
+        except (*DAMAGE, KeyError) as error:
             raise BundleRefused(f"{self.path}: {name}: {error}") from None
         found = hashlib.sha256(data).hexdigest()
         if found != member.sha256:
@@ -66,7 +76,8 @@ def write_bundle(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -
         folder: made if it is not there.
         manifest: its ``files`` is filled in from ``files``.
         files: members by name, without the manifest.
-    Raises: BundleRefused: if the manifest contradicts itself. OSError: if it cannot be written.
+    Raises: BundleRefused: if the manifest contradicts itself, or no device would take the file.
+        OSError: if it cannot be written.
     """
     listed = {
         name: Member(sha256=hashlib.sha256(data).hexdigest(), length=len(data))
@@ -89,11 +100,15 @@ def write_bundle(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -
             out.flush()
             os.fsync(out.fileno())
         os.chmod(beside, 0o644)
+        bundle = read_bundle(Path(beside))
         os.replace(beside, path)
+    except BundleRefused as error:
+        Path(beside).unlink(missing_ok=True)
+        raise BundleRefused(str(error).replace(beside, str(path))) from None
     except BaseException:
         Path(beside).unlink(missing_ok=True)
         raise
-    return read_bundle(path)
+    return replace(bundle, path=path)
 
 
 def hash_file(path: Path) -> str:
@@ -115,17 +130,20 @@ def read_bundle(path: Path, expected_sha256: str | None = None) -> Bundle:
         FileNotFoundError: no such file.
     """
     length = path.stat().st_size
+    if not path.is_file():
+        raise BundleRefused(f"{path}: not a file")
     if length > MAX_BUNDLE_BYTES:
         raise BundleRefused(f"{path}: {length} bytes, at most {MAX_BUNDLE_BYTES}")
     sha256 = hash_file(path)
     if expected_sha256 is not None and sha256 != expected_sha256:
         raise BundleRefused(f"{path}: sha256 {sha256}, expected {expected_sha256}")
     try:
+        _check_end(path, length)
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
             _check_members(path, members, length)
             manifest = _manifest(path, archive)
-    except zipfile.BadZipFile as error:
+    except DAMAGE as error:
         raise BundleRefused(f"{path}: not a whole bundle: {error}") from None
     found = {m.filename: m.file_size for m in members if m.filename != MANIFEST}
     expected = {name: member.length for name, member in manifest.files.items()}
@@ -138,6 +156,22 @@ def read_bundle(path: Path, expected_sha256: str | None = None) -> Bundle:
         for name in manifest.files:
             bundle.read(name)
     return bundle
+
+
+def _check_end(path: Path, length: int) -> None:
+    """Bound the directory: zipfile reads all of it before anybody can look at it."""
+    with path.open("rb") as file:
+        file.seek(max(0, length - END.size - ZIP64_LOCATOR_BYTES))
+        tail = file.read()
+    if len(tail) < END.size:
+        raise BundleRefused(f"{path}: not a whole bundle: {length} bytes")
+    signature, _, _, _, count, size, _, _ = END.unpack(tail[-END.size :])
+    if signature != b"PK\5\6":
+        raise BundleRefused(f"{path}: not a whole bundle: it does not end like a ZIP")
+    if tail[:4] == b"PK\6\7":
+        raise BundleRefused(f"{path}: a ZIP64 archive, no bundle is that large")
+    if count > MAX_MEMBERS or size > MAX_DIRECTORY_BYTES:
+        raise BundleRefused(f"{path}: {count} members, at most {MAX_MEMBERS}")
 
 
 def _check_members(path: Path, members: list[zipfile.ZipInfo], length: int) -> None:
@@ -153,10 +187,19 @@ def _check_members(path: Path, members: list[zipfile.ZipInfo], length: int) -> N
             raise BundleRefused(f"{path}: {member.filename}: compressed or encrypted")
         if member.file_size != member.compress_size:
             raise BundleRefused(f"{path}: {member.filename}: sizes differ")
-    if sum(m.file_size for m in members) > length:
-        raise BundleRefused(f"{path}: members overlap")
     if MANIFEST not in names:
         raise BundleRefused(f"{path}: no {MANIFEST}; is it a bundle?")
+    _check_places(path, members, length)
+
+
+def _check_places(path: Path, members: list[zipfile.ZipInfo], length: int) -> None:
+    free = 0
+    for member in sorted(members, key=lambda m: m.header_offset):
+        if member.header_offset < free:
+            raise BundleRefused(f"{path}: {member.filename}: members overlap")
+        free = member.header_offset + LOCAL_HEADER_BYTES + len(member.filename) + member.file_size
+    if free > length:
+        raise BundleRefused(f"{path}: members reach to byte {free}, the file has {length}")
 
 
 def _manifest(path: Path, archive: zipfile.ZipFile) -> Manifest:

@@ -11,6 +11,11 @@ from edge_bundle.errors import ArtifactRefused, ConfigError, Exit
 EXITS: Mapping[type[Exception], Exit] = {
     ConfigError: Exit.USAGE,
     ArtifactRefused: Exit.REFUSED,
+    # A file that the user named and that cannot be opened.
+    FileNotFoundError: Exit.USAGE,
+    IsADirectoryError: Exit.USAGE,
+    NotADirectoryError: Exit.USAGE,
+    PermissionError: Exit.USAGE,
 }
 
 
@@ -25,22 +30,34 @@ def run_command(
         more: further error classes of the caller's own rooms.
     """
     exits = {**EXITS, **(more or {})}
+    code: int
     try:
-        command.main(prog_name=name, standalone_mode=False)
+        # Not click's main(): it makes 1, a bug, of a reader that went away, and drops ctx.exit().
+        with command.make_context(name, sys.argv[1:]) as context:
+            command.invoke(context)
+        sys.stdout.flush()
         code = Exit.DONE
     except click.exceptions.Exit as stop:
-        code = Exit(stop.exit_code)
-    except click.Abort:
+        code = stop.exit_code
+    except (click.Abort, KeyboardInterrupt):
         code = _say(name, "interrupted", Exit.STOPPED)
     except click.ClickException as error:
-        code = _say(name, error.format_message(), Exit.USAGE)
+        code = _say(name, _message(error), Exit.USAGE)
     except BrokenPipeError:
         # The reader of our output went away (`| head`): nothing is wrong, and nobody reads on.
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - lives until exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = Exit.DONE
     except tuple(exits) as error:
         code = _say(name, str(error), next(c for k, c in exits.items() if isinstance(error, k)))
     sys.exit(code)
+
+
+def _message(error: click.ClickException) -> str:
+    # From click 8.2 on, a group without its command raises its whole help.
+    no_command = getattr(click.exceptions, "NoArgsIsHelpError", ())
+    if isinstance(error, no_command) and isinstance(error, click.UsageError) and error.ctx:
+        return f"no command given; see {error.ctx.command_path} --help"
+    return error.format_message()
 
 
 def _say(name: str, message: str, code: Exit) -> Exit:

@@ -1,6 +1,7 @@
 """From scores to a label: pure rules, no clock, no file."""
 
 from dataclasses import dataclass
+from math import isfinite
 
 import numpy as np
 
@@ -36,16 +37,23 @@ class Classifier:
 
         Args:
             scores: float32, as many as labels, any shape.
+        Returns: ``unknown`` with score 0 and no ``top`` where a score is not a finite number.
         """
         values = scores.reshape(-1)
         if self._rule.activation == "softmax":
             values = softmax(values)
+        # A sum that is finite has only finite parts; NaN compares false and would hide anywhere.
         if values.size <= SORT_IN_PYTHON:
             listed = values.tolist()
+            if not isfinite(sum(listed)):
+                return Decision(UNKNOWN, 0.0, [])
             best = sorted(range(len(listed)), key=listed.__getitem__, reverse=True)[: self._top]
         else:
-            part = np.argpartition(values, -self._top)[-self._top :]
-            best = part[np.argsort(-values[part], kind="stable")].tolist()
+            if not isfinite(values.sum(dtype=np.float64)):
+                return Decision(UNKNOWN, 0.0, [])
+            least = np.partition(values, -self._top)[-self._top]
+            part = np.flatnonzero(values >= least)
+            best = part[np.argsort(-values[part], kind="stable")][: self._top].tolist()
         top = [(self._labels[i], round(float(values[i]), 6)) for i in best]
         label, score = top[0]
         return Decision(label if score >= self._rule.threshold else UNKNOWN, score, top)

@@ -8,6 +8,7 @@ import numpy as np
 from edge_bundle.archive import Bundle
 from edge_bundle.errors import BundleRefused
 from edge_bundle.inference import Inference
+from edge_bundle.recording import load_npz
 from edge_bundle.tensor import Float32Array
 
 
@@ -48,10 +49,17 @@ def check_golden(bundle: Bundle, inference: Inference) -> GoldenResult:
     name = bundle.manifest.golden.file
     stream, labels = bundle.manifest.stream, bundle.manifest.decision.labels
     try:
-        with np.load(io.BytesIO(bundle.read(name)), allow_pickle=False) as arrays:
-            windows, expected = arrays["windows"], arrays["scores"]
-    except (ValueError, OSError, EOFError, KeyError) as error:
+        arrays = load_npz(io.BytesIO(bundle.read(name)))
+        windows, expected = arrays["windows"], arrays["scores"]
+    except ValueError as error:
         raise BundleRefused(f"{bundle.path}: {name}: {error}") from None
+    except KeyError as error:
+        raise BundleRefused(f"{bundle.path}: {name}: no array {error}") from None
+    if not windows.ndim or {windows.dtype.kind, expected.dtype.kind} - set("fiu"):
+        raise BundleRefused(
+            f"{bundle.path}: {name}: windows {windows.dtype} and scores {expected.dtype}, "
+            "expected numbers"
+        )
     shapes = (len(windows), stream.window, len(stream.channels)), (len(windows), len(labels))
     if not len(windows) or (windows.shape, expected.shape) != shapes:
         raise BundleRefused(

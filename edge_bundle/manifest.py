@@ -5,6 +5,7 @@ speak to an older device; a wrong field is refused by its path.
 """
 
 import re
+from collections.abc import Sequence
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -16,12 +17,17 @@ from edge_bundle.features import Standardise, shape_after
 SCHEMA: Final = 1
 MAX_MANIFEST_BYTES: Final = 1 << 20
 
-Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+# Python's ``$`` also matches before a line's end, and its ``\d`` is any script's digit.
+Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$(?!\n)")]
 Version = Annotated[
-    str, Meta(pattern=r"^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?$")
+    str,
+    Meta(
+        pattern=r"^(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(-[0-9A-Za-z.-]+)?$(?!\n)",
+        max_length=64,
+    ),
 ]
-FileName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
-Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+FileName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$(?!\n)")]
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$(?!\n)")]
 Positive = Annotated[int, Meta(ge=1)]
 PositiveFloat = Annotated[float, Meta(gt=0)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
@@ -53,7 +59,7 @@ class Tensor(Struct, frozen=True):
     """A tensor of the model file; free dimensions are 1."""
 
     name: str
-    shape: tuple[Positive, ...]
+    shape: Annotated[tuple[Positive, ...], Meta(max_length=16)]
     dtype: str
     scale: float | None = None
     zero_point: int | None = None
@@ -178,7 +184,7 @@ def decode(data: bytes) -> Manifest:
         manifest = msgspec.json.decode(data, type=Manifest)
     except msgspec.ValidationError as error:
         raise BundleRefused(f"manifest.json: {_by_path(str(error))}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BundleRefused(f"manifest.json: not JSON: {error}") from None
     check(manifest)
     return manifest
@@ -196,6 +202,9 @@ def check(manifest: Manifest) -> None:
         if name not in manifest.files:
             raise BundleRefused(f"manifest.json: {path}: {name} is not listed in files")
     outputs = [t.name for t in manifest.tensors.outputs]
+    _refuse_twice("stream.channels", [c.name for c in manifest.stream.channels])
+    _refuse_twice("tensors.outputs", outputs)
+    _refuse_twice("decision.labels", manifest.decision.labels)
     wanted = manifest.decision.output
     if wanted and wanted not in outputs:
         raise BundleRefused(
@@ -225,6 +234,14 @@ def check(manifest: Manifest) -> None:
         )
 
 
+def _refuse_twice(path: str, names: Sequence[str]) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise BundleRefused(f"manifest.json: {path}: {name!r} stands there twice")
+        seen.add(name)
+
+
 def _size(tensor: Tensor) -> int:
     size = 1
     for n in tensor.shape:
@@ -238,5 +255,5 @@ def _inputs(tensors: Tensors) -> str:
 
 def _by_path(message: str) -> str:
     """Turn msgspec's ``what - at `$.a.b``` into ``a.b: what``."""
-    found = re.fullmatch(r"(.*) - at `\$\.?(.*)`", message, re.DOTALL)
+    found = re.fullmatch(r"(.*) - at `(?:key` in `)?\$\.?(.*)`", message, re.DOTALL)
     return f"{found[2] or 'document'}: {found[1]}" if found else message

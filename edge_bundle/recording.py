@@ -1,17 +1,19 @@
 """Recordings: samples of a stream in a file, with labels where somebody gave them.
 
 Two formats. ``.npz``: ``values`` [samples, channels] with ``lengths`` of the recordings one
-after another, and optionally ``y`` (an index for each recording), ``y_labels``, ``channels``, ``rate_hz``.
+after another, and optionally ``y`` (an index for each recording), ``y_labels``, ``channels`` and
+``rate_hz``.
 ``.csv``: a header, one column for each channel, and optionally ``time_s`` or ``time_ms`` and
 ``label``. ``FILE#0-2,5`` names some of a file's recordings.
 """
 
 import csv
+import os
 import re
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -47,19 +49,22 @@ class Recording:
         return self.labels[int(codes[0])]
 
 
-def read_recordings(source: str | Path, stream: Stream) -> list[Recording]:
+def read_recordings(source: str | Path, stream: Stream | None) -> list[Recording]:
     """Read the recordings of a file and check that they are what the stream describes.
 
     Args:
         source: path to a ``.npz`` or ``.csv``, with ``#0-2,5`` for some of its recordings.
-        stream: rate, channels and window that the recordings must fit.
+        stream: rate, channels and window that the recordings must fit; None where the caller
+            judges that.
     Raises:
         FileNotFoundError: no such file. ConfigError: a selection that cannot be.
         RecordingRefused: unreadable, other channels or rate, not finite, or no whole window.
     """
-    path, _, chosen = str(source).partition("#")
-    file = Path(path)
-    if not file.is_file():
+    file, chosen = Path(source), ""
+    if not os.path.isfile(file):  # a folder or a file may have a # in its name
+        path, _, chosen = str(source).rpartition("#")
+        file = Path(path) if os.path.isfile(path) else file
+    if not os.path.isfile(file):
         raise FileNotFoundError(f"{file}: no such recording")
     if file.stat().st_size > MAX_RECORDING_BYTES:
         raise RecordingRefused(f"{file}: larger than {MAX_RECORDING_BYTES} bytes")
@@ -69,17 +74,21 @@ def read_recordings(source: str | Path, stream: Stream) -> list[Recording]:
         recordings = [_read_csv(file, stream)]
     else:
         raise RecordingRefused(f"{file}: expected a .npz or a .csv file")
+    if not recordings:
+        raise RecordingRefused(f"{file}: no recording in it")
     if chosen:
         recordings = [recordings[i] for i in _selection(file, chosen, len(recordings))]
     for recording in recordings:
-        _check(recording, stream)
+        if stream is not None:
+            _check(recording, stream)
+        _check_finite(recording)
     return recordings
 
 
 def _selection(file: Path, chosen: str, count: int) -> list[int]:
     numbers: list[int] = []
     for part in chosen.split(","):
-        found = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
+        found = re.fullmatch(r"([0-9]{1,9})(?:-([0-9]{1,9}))?", part)
         first, last = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
         if not first <= last < count:
             raise ConfigError(
@@ -103,17 +112,22 @@ def _check(recording: Recording, stream: Stream) -> None:
             f"{name}: channels {', '.join(recording.channels)}, expected {', '.join(expected)}"
         )
     rate = recording.rate_hz
-    if rate is not None and abs(rate / stream.rate_hz - 1) > RATE_TOLERANCE:
+    if rate is not None and not abs(rate / stream.rate_hz - 1) <= RATE_TOLERANCE:
         raise RecordingRefused(f"{name}: {rate:g} Hz, the stream has {stream.rate_hz:g} Hz")
-    bad = ~np.isfinite(samples)
-    if bad.any():
-        row, column = np.argwhere(bad)[0]
-        raise RecordingRefused(
-            f"{name}: sample {row}, channel {expected[column]}: {samples[row, column]}, "
-            "expected a finite number"
-        )
     if len(samples) < stream.window:
         raise RecordingRefused(f"{name}: {len(samples)} samples, one window needs {stream.window}")
+
+
+def _check_finite(recording: Recording) -> None:
+    samples = recording.samples
+    bad = ~np.isfinite(samples)
+    if bad.any():
+        row, column = np.argwhere(bad)[0].tolist()
+        channel = recording.channels[column] if recording.channels else column
+        raise RecordingRefused(
+            f"{recording.name}: sample {row}, channel {channel}: {samples[row, column]}, "
+            "expected a finite number"
+        )
 
 
 def read_npz(file: Path) -> dict[str, Array]:
@@ -122,14 +136,25 @@ def read_npz(file: Path) -> dict[str, Array]:
     Raises: RecordingRefused: not a ``.npz``, damaged, too large, or holding objects.
     """
     try:
-        with zipfile.ZipFile(file) as archive:
+        return load_npz(file)
+    except ValueError as error:
+        raise RecordingRefused(f"{file}: {error}") from None
+
+
+def load_npz(source: Path | BinaryIO) -> dict[str, Array]:
+    """Return the arrays of a ``.npz``, for callers with an error class of their own.
+
+    Raises: ValueError: as ``read_npz`` refuses.
+    """
+    try:
+        with zipfile.ZipFile(source) as archive:
             size = sum(m.file_size for m in archive.infolist())
-        if size > MAX_RECORDING_BYTES:
-            raise RecordingRefused(f"{file}: {size} bytes unpacked, at most {MAX_RECORDING_BYTES}")
-        with np.load(file, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise RecordingRefused(f"{file}: not a readable .npz: {error}") from None
+        if size <= MAX_RECORDING_BYTES:
+            with np.load(source, allow_pickle=False) as arrays:
+                return {name: np.asarray(arrays[name]) for name in arrays.files}
+    except Exception as error:  # zipfile, zlib and NumPy's header parser raise what they like
+        raise ValueError(f"not a readable .npz: {error}") from None
+    raise ValueError(f"{size} bytes unpacked, at most {MAX_RECORDING_BYTES}")
 
 
 def _read_npz(file: Path) -> list[Recording]:
@@ -145,23 +170,45 @@ def _read_npz(file: Path) -> list[Recording]:
             "[samples, channels]"
         )
     lengths = np.atleast_1d(arrays.get("lengths", np.asarray([len(values)])))
-    if lengths.dtype.kind not in "iu" or (lengths < 0).any() or lengths.sum() != len(values):
+    if lengths.ndim != 1 or lengths.dtype.kind not in "iu":
         raise RecordingRefused(
-            f"{file}: lengths: sum {lengths.sum()}, expected the {len(values)} samples of values"
+            f"{file}: lengths: {lengths.dtype} {list(lengths.shape)}, expected counts of samples"
         )
-    y, labels = arrays.get("y"), tuple(str(x) for x in arrays.get("y_labels", ()))
+    total = sum(lengths.tolist())  # of Python's integers, which do not overflow
+    if (lengths < 0).any() or total != len(values):
+        raise RecordingRefused(
+            f"{file}: lengths: sum {total}, expected the {len(values)} samples of values"
+        )
+    y, labels = arrays.get("y"), _names(arrays, "y_labels")
     if y is not None:
         _check_codes(file, y, len(lengths), len(labels))
-    names = tuple(str(c) for c in arrays["channels"]) if "channels" in arrays else None
-    rate = float(arrays["rate_hz"]) if "rate_hz" in arrays else None
+    names = _names(arrays, "channels") if "channels" in arrays else None
+    rate = _one_number(file, arrays["rate_hz"]) if "rate_hz" in arrays else None
     ends = np.cumsum(lengths)
     recordings = []
     for i, (start, end) in enumerate(zip(ends - lengths, ends, strict=True)):
         code = UNLABELLED if y is None else int(y[i])
-        samples = np.ascontiguousarray(values[start:end], np.float32)
+        samples = _as_float32(values[start:end])
         codes = np.full(len(samples), code, np.int64)
         recordings.append(Recording(f"{file}#{i}", samples, names, rate, codes, labels))
     return recordings
+
+
+def _names(arrays: dict[str, Array], name: str) -> tuple[str, ...]:
+    return tuple(str(x) for x in np.atleast_1d(arrays.get(name, np.empty(0, "U1"))))
+
+
+def _one_number(file: Path, rate: Array) -> float:
+    if rate.size != 1 or rate.dtype.kind not in "fiu":
+        raise RecordingRefused(
+            f"{file}: rate_hz: {rate.dtype} {list(rate.shape)}, expected one number"
+        )
+    return float(rate.reshape(()))
+
+
+def _as_float32(values: Array) -> Float32Array:
+    with np.errstate(over="ignore"):  # becomes infinite, which _check refuses by its place
+        return np.ascontiguousarray(values, np.float32)
 
 
 def _check_codes(file: Path, y: Array, recordings: int, labels: int) -> None:
@@ -175,12 +222,13 @@ def _check_codes(file: Path, y: Array, recordings: int, labels: int) -> None:
         )
 
 
-def _read_csv(file: Path, stream: Stream) -> Recording:
-    names = [c.name for c in stream.channels]
+def _read_csv(file: Path, stream: Stream | None) -> Recording:
     try:
-        with file.open(newline="", encoding="utf-8") as text:
+        with file.open(newline="", encoding="utf-8-sig") as text:
             rows = csv.DictReader(text)
-            header = rows.fieldnames or []
+            header = list(rows.fieldnames or [])
+            others = [h for h in header if h not in {"time_s", "time_ms", "label"}]
+            names = [c.name for c in stream.channels] if stream else others
             if missing := [n for n in names if n not in header]:
                 raise RecordingRefused(
                     f"{file}: no column {missing[0]!r}; the header has {', '.join(header)}"
@@ -190,7 +238,7 @@ def _read_csv(file: Path, stream: Stream) -> Recording:
             table, given = _rows(file, rows, columns, "label" if "label" in header else None)
     except (UnicodeDecodeError, csv.Error) as error:
         raise RecordingRefused(f"{file}: not a readable .csv: {error}") from None
-    samples = np.ascontiguousarray(table[:, : len(names)], np.float32)
+    samples = _as_float32(table[:, : len(names)])
     labels = tuple(sorted(set(given) - {""}))
     index = {label: i for i, label in enumerate(labels)} | {"": UNLABELLED}
     codes = np.asarray([index[g] for g in given] or np.empty(0), np.int64)

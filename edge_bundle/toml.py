@@ -7,6 +7,8 @@ already accepted, and so need not judge it.
 import difflib
 import re
 import sys
+from bisect import bisect_right
+from math import isfinite
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,10 +26,18 @@ T = TypeVar("T")
 Position = tuple[int, int]
 Path_ = tuple[str | int, ...]
 KEY = re.compile(r"""\s*(?:"((?:[^"\\]|\\.)*)"|'([^']*)'|([A-Za-z0-9_-]+))\s*""")
-STRINGS = re.compile(
-    r'"""(?:[^\\]|\\.)*?"""|\'\'\'.*?\'\'\'|"(?:[^"\\\n]|\\.)*"|\'[^\'\n]*\'', re.DOTALL
+# A multi-line string may end with two quotes of its own before the three that close it.
+STRING_OR_COMMENT = re.compile(
+    r'''"""(?:[^\\]|\\.)*?"{3,5}|"(?:[^"\\\n]|\\.)*"'''
+    r"""|'''.*?'{3,5}|'[^'\n]*'|(?P<comment>\#[^\n]*)""",
+    re.DOTALL,
 )
+SPACE = re.compile(r"[ \t\n]*")
+LINE = re.compile(r"[^\n]*")
+SCALAR = re.compile(r"[^,\]}\n]*")
 MAX_FILE_BYTES = 1 << 20
+ANY_KEY = "..."
+"""Stands for the key of a free table where msgspec does not name it."""
 
 
 class Document:
@@ -55,20 +65,25 @@ def read_toml(file: Path) -> Document:
     Raises: ConfigError: not there, too large, or not TOML.
     """
     try:
-        raw = file.read_bytes()
+        with file.open("rb") as opened:
+            raw = opened.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise ConfigError(f"{file}: {error.strerror or error}") from None
     if len(raw) > MAX_FILE_BYTES:
-        raise ConfigError(f"{file}: {len(raw)} bytes, at most {MAX_FILE_BYTES}")
+        raise ConfigError(f"{file}:1:1: too large, at most {MAX_FILE_BYTES} bytes")
     try:
         text = raw.decode("utf-8").replace("\r\n", "\n")
-        return Document(file, text, tomllib.loads(text))
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{file}: not UTF-8 text: {error}") from None
+        before = raw[: error.start].decode("utf-8")
+        raise ConfigError(f"{file}:{_end(before)}: not UTF-8 text: {error.reason}") from None
+    try:
+        return Document(file, text, tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
         found = re.search(r"(.*) \(at line (\d+), column (\d+)\)", str(error))
-        where = f"{found[2]}:{found[3]}: {found[1]}" if found else f"1:1: {error}"
+        where = f"{found[2]}:{found[3]}: {found[1]}" if found else f"{_end(text)}: {error}"
         raise ConfigError(f"{file}:{where}") from None
+    except (ValueError, RecursionError) as error:  # a number of 4,301 digits; deep nesting
+        raise ConfigError(f"{file}:1:1: {error}") from None
 
 
 def convert_toml(document: Document, kind: type[T]) -> T:
@@ -77,10 +92,12 @@ def convert_toml(document: Document, kind: type[T]) -> T:
     Raises: ConfigError: an unknown key (with the nearest known one) or a wrong value.
     """
     _refuse_unknown(document, (), document.data, inspect.type_info(kind))
+    _refuse_infinite(document, (), document.data)
     try:
         return msgspec.convert(document.data, kind)
     except msgspec.ValidationError as error:
         path, message = _split(str(error))
+        path = _name_keys(document.data, kind, path, str(error))
         raise document.error(path, message) from None
 
 
@@ -94,11 +111,54 @@ def show_path(path: Path_) -> str:
 
 def _split(message: str) -> tuple[Path_, str]:
     """Take msgspec's ``what - at `$.a[0].b``` apart."""
-    found = re.fullmatch(r"(.*) - at `(?:key in )?\$(.*)`", message, re.DOTALL)
+    found = re.fullmatch(r"(.*) - at `(key` in `)?\$(.*)`", message, re.DOTALL)
     if not found:
         return (), message
-    parts = re.findall(r"\.([^.\[]+)|\[(\d+)\]", found[2])
-    return tuple(name or int(number) for name, number in parts), found[1]
+    parts = re.findall(r"\.([^.\[]+)|\[(\d+)\]|\[(\.\.\.)\]", found[3])
+    path = tuple(name or free or int(number) for name, number, free in parts)
+    return (*path, ANY_KEY) if found[2] else path, found[1]
+
+
+def _name_keys(data: dict[str, Any], kind: Any, path: Path_, message: str) -> Path_:
+    """Put the keys of free tables into a path: those that bring the error about alone."""
+    while ANY_KEY in path:
+        at = path.index(ANY_KEY)
+        table = data
+        for part in path[:at]:
+            table = table[part]  # type: ignore[index]
+        for key in table:
+            narrowed = _replace(data, path[:at], {key: table[key]})
+            try:
+                msgspec.convert(narrowed, kind)
+            except msgspec.ValidationError as error:
+                if str(error) == message:
+                    path, data = (*path[:at], key, *path[at + 1 :]), narrowed
+                    break
+        else:
+            return path[:at]
+    return path
+
+
+def _replace(data: Any, path: Path_, new: object) -> Any:
+    """Return a copy of nested tables in which one is another."""
+    if not path:
+        return new
+    copy = data.copy()
+    copy[path[0]] = _replace(data[path[0]], path[1:], new)
+    return copy
+
+
+def _refuse_infinite(document: Document, path: Path_, value: object) -> None:
+    if isinstance(value, float) and not isfinite(value):
+        raise document.error(path, f"{value}, expected a finite number")
+    if isinstance(value, dict | list):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            _refuse_infinite(document, (*path, key), inner)
+
+
+def _end(text: str) -> str:
+    """Return LINE:COL of what follows a text."""
+    return f"{text.count(chr(10)) + 1}:{len(text) - text.rfind(chr(10))}"
 
 
 def _refuse_unknown(document: Document, path: Path_, value: object, kind: inspect.Type) -> None:
@@ -112,6 +172,9 @@ def _refuse_unknown(document: Document, path: Path_, value: object, kind: inspec
         ):
             for index, inner in enumerate(value):
                 _refuse_unknown(document, (*path, index), inner, member.item_type)
+        elif isinstance(value, dict) and isinstance(member, inspect.DictType):
+            for key, inner in value.items():
+                _refuse_unknown(document, (*path, key), inner, member.value_type)
 
 
 def _refuse_unknown_in_table(
@@ -129,60 +192,89 @@ def _refuse_unknown_in_table(
 
 
 def locate_keys(text: str) -> dict[Path_, Position]:
-    """Return line and column, from 1, of every key and table header in valid TOML."""
-    positions: dict[Path_, Position] = {}
+    """Return line and column, from 1, of every key, header and array element in valid TOML."""
+    # Strings and comments are blanked out first, so that what stands in them counts for nothing;
+    # keys are read from the original text.
+    blank = _blank(text)
+    found: dict[Path_, int] = {}
     counts: dict[Path_, int] = {}
     table: Path_ = ()
-    for line, column, statement in _statements(text):
-        header = re.match(r"\[\[?", statement)
-        keys = _keys(statement[header.end() :] if header else statement)
-        if not header:
-            for length in range(1, len(keys) + 1):
-                positions.setdefault((*table, *keys[:length]), (line, column))
-            continue
-        table = ()
-        for depth, key in enumerate(keys, 1):
-            table = (*table, key)
-            if header[0] == "[[" and depth == len(keys):
-                positions.setdefault(table, (line, column))
-                counts[table] = counts.get(table, -1) + 1
-            if table in counts:
-                table = (*table, counts[table])
-            positions.setdefault(table, (line, column))
-    return positions
+    at = _skip(blank, 0)
+    while at < len(text):
+        if blank[at] == "[":
+            table = _scan_header(text, blank, at, found, counts)
+            at = LINE.match(blank, at).end()  # type: ignore[union-attr]
+        else:
+            at = _scan_pair(text, blank, at, table, found)
+        at = _skip(blank, at)
+    starts = [0, *(end.end() for end in re.finditer("\n", text))]
+    lines = {path: bisect_right(starts, at) for path, at in found.items()}
+    return {path: (lines[path], at - starts[lines[path] - 1] + 1) for path, at in found.items()}
 
 
-def _keys(statement: str) -> tuple[str, ...]:
-    keys, at = [], 0
-    while found := KEY.match(statement, at):
-        keys.append(next(g for g in found.groups() if g is not None))
+def _scan_header(
+    text: str, blank: str, at: int, found: dict[Path_, int], counts: dict[Path_, int]
+) -> Path_:
+    """Note a header and the tables above it; return the table that it opens."""
+    is_array = blank.startswith("[[", at)
+    keys, _ = _keys(text, at + 1 + is_array)
+    table: Path_ = ()
+    for depth, key in enumerate(keys, 1):
+        table = (*table, key)
+        found.setdefault(table, at)
+        if is_array and depth == len(keys):
+            counts[table] = counts.get(table, -1) + 1
+        if table in counts:
+            table = (*table, counts[table])
+            found.setdefault(table, at)
+    return table
+
+
+def _scan_pair(text: str, blank: str, at: int, table: Path_, found: dict[Path_, int]) -> int:
+    """Note a key and all that stands in its value; return where the value ends."""
+    keys, end = _keys(text, at)
+    for length in range(1, len(keys) + 1):
+        found.setdefault((*table, *keys[:length]), at)
+    return _scan_value(text, blank, end + 1, (*table, *keys), found)
+
+
+def _scan_value(text: str, blank: str, at: int, path: Path_, found: dict[Path_, int]) -> int:
+    at = _skip(blank, at)
+    if blank[at] not in "[{":
+        return SCALAR.match(blank, at).end()  # type: ignore[union-attr]
+    closing, index = "]" if blank[at] == "[" else "}", 0
+    at = _skip(blank, at + 1)
+    while blank[at] != closing:
+        if closing == "]":
+            found.setdefault((*path, index), at)
+            at = _scan_value(text, blank, at, (*path, index), found)
+            index += 1
+        else:
+            at = _scan_pair(text, blank, at, path, found)
+        at = _skip(blank, at)
+        if blank[at] == ",":
+            at = _skip(blank, at + 1)
+    return at + 1
+
+
+def _keys(text: str, at: int) -> tuple[tuple[str, ...], int]:
+    """Return the parts of a dotted key, and where it ends."""
+    keys = []
+    while found := KEY.match(text, at):
+        key = next(g for g in found.groups() if g is not None)
+        if found[1] and "\\" in key:
+            key = tomllib.loads(f'key = "{key}"')["key"]
+        keys.append(key)
         at = found.end()
-        if statement[at : at + 1] != ".":
+        if text[at : at + 1] != ".":
             break
         at += 1
-    return tuple(keys)
+    return tuple(keys), at
 
 
-def _statements(text: str) -> "list[tuple[int, int, str]]":
-    """Return (line, column, text) of each header and key, with values that span lines skipped."""
-    # Strings are blanked out first, so that brackets and hashes in them count for nothing; keys
-    # are read from the original text.
-    blank = STRINGS.sub(lambda m: re.sub(r"[^\n]", "s", m[0]), _without_comments(text))
-    found, depth = [], 0
-    for number, (line, original) in enumerate(
-        zip(blank.split("\n"), text.split("\n"), strict=True), 1
-    ):
-        stripped = line.strip()
-        inside = depth > 0
-        is_header = not inside and stripped.startswith("[")
-        if not is_header:
-            depth += sum(line.count(c) for c in "[{") - sum(line.count(c) for c in "]}")
-        if stripped and not inside and (is_header or "=" in line):
-            column = len(line) - len(line.lstrip()) + 1
-            found.append((number, column, original[column - 1 :]))
-    return found
+def _skip(blank: str, at: int) -> int:
+    return SPACE.match(blank, at).end()  # type: ignore[union-attr]
 
 
-def _without_comments(text: str) -> str:
-    pattern = re.compile(STRINGS.pattern + r"|(?P<comment>#[^\n]*)", re.DOTALL)
-    return pattern.sub(lambda m: " " * len(m[0]) if m["comment"] else m[0], text)
+def _blank(text: str) -> str:
+    return STRING_OR_COMMENT.sub(lambda m: (" " if m["comment"] else "s") * len(m[0]), text)

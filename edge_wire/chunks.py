@@ -113,9 +113,7 @@ class Receipt:
         return True
 
     def next_window(self, size: int) -> set[int]:
-        """Return the chunks to ask for next: the index alone, then at most ``size`` others."""
-        if 0 in self.missing:
-            return {0}
+        """Return the chunks to ask for next, at most ``size``: the index first, as it comes first."""
         return set(sorted(self.missing)[:size])
 
 

@@ -152,7 +152,8 @@ class ModelReport(Struct, frozen=True):
 
     running: Running | None
     state: str
-    """Of the life in docs/updates.md, of ``target`` where there is one, else of ``running``."""
+    """Of the life in docs/updates.md, of ``target`` where there is one, else of ``running``;
+    ``none`` where there is neither."""
     target: str | None = None
     """sha256 of the bundle that the device is moving to or has refused."""
     attempt: int = 0

@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+from types import ModuleType
 from typing import Final
 
 from edge_bundle.errors import ConfigError, RuntimeMissing
@@ -23,8 +24,11 @@ def installed_formats() -> tuple[str, ...]:
 
 
 def runtime_version(kind: str) -> str:
-    """Return name and version of the runtime for a format, as proofs and reports state it."""
-    module = importlib.import_module(f"edge_bundle.runtimes.{kind}")
+    """Return name and version of the runtime for a format, as proofs and reports state it.
+
+    Raises: RuntimeMissing: not installed, or it does not import.
+    """
+    module = _import_runtime(kind)
     return str(module.VERSION) if kind == "tflite" else f"onnxruntime {module.VERSION}"
 
 
@@ -35,12 +39,10 @@ def load_model(data: bytes, kind: str, threads: int = 1) -> Model:
         data: the file's bytes.
         kind: ``onnx`` or ``tflite``.
         threads: that one inference may use.
-    Raises: RuntimeMissing: no runtime installed. ModelRefused: the runtime cannot load it.
+    Raises: RuntimeMissing: no runtime installed, or it does not import. ModelRefused: the runtime
+        cannot load it.
     """
-    if kind not in PACKAGES:
-        raise ConfigError(f"format {kind!r}: expected one of {', '.join(PACKAGES)}")
-    if kind not in installed_formats():
-        raise RuntimeMissing(f"no {kind} runtime installed: pip install 'edgeward[{kind}]'")
+    _import_runtime(kind)
     if kind == "onnx":
         from edge_bundle.runtimes.onnx import OnnxModel
 
@@ -48,3 +50,14 @@ def load_model(data: bytes, kind: str, threads: int = 1) -> Model:
     from edge_bundle.runtimes.tflite import TfliteModel
 
     return TfliteModel(data, threads)
+
+
+def _import_runtime(kind: str) -> ModuleType:
+    if kind not in PACKAGES:
+        raise ConfigError(f"format {kind!r}: expected one of {', '.join(PACKAGES)}")
+    if kind not in installed_formats():
+        raise RuntimeMissing(f"no {kind} runtime installed: pip install 'edgeward[{kind}]'")
+    try:
+        return importlib.import_module(f"edge_bundle.runtimes.{kind}")
+    except ImportError as error:
+        raise RuntimeMissing(f"the {kind} runtime does not import: {error}") from None

@@ -39,13 +39,13 @@ class OnnxModel:
             )
             self.inputs = tuple(_spec(t) for t in self._session.get_inputs())
             self.outputs = tuple(_spec(t) for t in self._session.get_outputs())
+            self._inputs = [np.zeros(t.shape, t.dtype) for t in self.inputs]
+            self._outputs = [np.zeros(t.shape, t.dtype) for t in self.outputs]
         except ModelRefused:
             raise
         except Exception as error:  # onnxruntime's own classes share no base
             raise ModelRefused(f"onnxruntime {VERSION}: {_first_line(error)}") from None
         self._binding = self._session.io_binding()
-        self._inputs = [np.zeros(t.shape, t.dtype) for t in self.inputs]
-        self._outputs = [np.zeros(t.shape, t.dtype) for t in self.outputs]
         for spec, array in zip(self.inputs, self._inputs, strict=True):
             self._binding.bind_input(
                 spec.name, "cpu", 0, array.dtype.type, spec.shape, array.ctypes.data

@@ -13,6 +13,12 @@ SOURCES = (
     ("ai-edge-litert", "ai_edge_litert.interpreter"),
     ("tflite-runtime", "tflite_runtime.interpreter"),
 )
+PROBE = bytes.fromhex(
+    "1800000054464c3300000e00140010000c000800000004000e00000040000000100000000800000003000000"
+    "0000000001000000100000000c00140010000c00080004000c000000100000000c00000008000000040000000"
+    "000000001000000080000000400040004000000"
+)
+"""The smallest TFLite file: a graph without tensors."""
 
 
 def _interpreter_class() -> tuple[str, Any]:
@@ -20,14 +26,21 @@ def _interpreter_class() -> tuple[str, Any]:
     for distribution, module in SOURCES:
         try:
             name = f"{distribution} {importlib.metadata.version(distribution)}"
-            return name, importlib.import_module(module).Interpreter
+            interpreter = importlib.import_module(module).Interpreter
+            # tflite-runtime with NumPy 2 imports, and fails when it builds its first interpreter.
+            interpreter(model_content=PROBE, num_threads=1).allocate_tensors()
+            return name, interpreter
         except importlib.metadata.PackageNotFoundError:
             continue
         except Exception as error:  # a wheel built for another NumPy raises what it likes
-            found.append(f"{distribution} does not import: {error}")
+            found.append(f"{distribution} does not work here: {_first_line(error)}")
     raise RuntimeMissing(
         "; ".join([*found, "no TFLite runtime installed: pip install 'edgeward[tflite]'"])
     )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
 
 
 VERSION, _INTERPRETER = _interpreter_class()
@@ -44,15 +57,15 @@ class TfliteModel:
         try:
             self._interpreter = _INTERPRETER(model_content=data, num_threads=threads)
             self._interpreter.allocate_tensors()
-        except (ValueError, RuntimeError, TypeError, AttributeError) as error:
-            raise ModelRefused(f"{VERSION}: {str(error).strip().splitlines()[0][:300]}") from None
-        inputs = self._interpreter.get_input_details()
-        outputs = self._interpreter.get_output_details()
-        self.inputs = tuple(_spec(t) for t in inputs)
-        self.outputs = tuple(_spec(t) for t in outputs)
+            inputs = self._interpreter.get_input_details()
+            outputs = self._interpreter.get_output_details()
+            self.inputs = tuple(_spec(t) for t in inputs)
+            self.outputs = tuple(_spec(t) for t in outputs)
+            self._inputs = [np.zeros(t.shape, t.dtype) for t in self.inputs]
+            self._outputs = [np.zeros(t.shape, t.dtype) for t in self.outputs]
+        except Exception as error:  # the bindings raise what they like on a damaged file
+            raise ModelRefused(f"{VERSION}: {_first_line(error)}") from None
         self._input_ids = [t["index"] for t in inputs]
-        self._inputs = [np.zeros(t.shape, t.dtype) for t in self.inputs]
-        self._outputs = [np.zeros(t.shape, t.dtype) for t in self.outputs]
         self._views = [self._interpreter.tensor(t["index"]) for t in outputs]
 
     def input(self, index: int) -> Array:
@@ -64,7 +77,7 @@ class TfliteModel:
                 self._interpreter.set_tensor(tensor, values)
             self._interpreter.invoke()
         except (ValueError, RuntimeError) as error:
-            raise ModelRefused(f"{VERSION}: {str(error).strip().splitlines()[0][:300]}") from None
+            raise ModelRefused(f"{VERSION}: {_first_line(error)}") from None
         for view, out in zip(self._views, self._outputs, strict=True):
             np.copyto(out, view())
 

@@ -1,0 +1,61 @@
+"""The TOML that says what a model is for; its tables are the manifest's own."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from msgspec import Struct
+
+from edge_bundle.errors import ConfigError
+from edge_bundle.features import Standardise, shape_after
+from edge_bundle.manifest import Classification, Limits, Requires, Stream
+from edge_bundle.toml import Document, Path_, convert_toml, read_toml
+
+
+class Spec(Struct, frozen=True, forbid_unknown_fields=True):
+    """What the one who trained the model knows and the model file does not say."""
+
+    stream: Stream
+    decision: Classification
+    features: tuple[Standardise, ...] = ()
+    limits: Limits = Limits()
+    requires: Requires = Requires()
+
+    @property
+    def window_shape(self) -> tuple[int, int]:
+        """[samples, channels] of one raw window."""
+        return self.stream.window, len(self.stream.channels)
+
+
+@dataclass(frozen=True, slots=True)
+class SpecFile:
+    """A spec, and where each of its keys stands."""
+
+    spec: Spec
+    document: Document
+
+    def error(self, path: Path_, message: str) -> ConfigError:
+        """Return the error for one key, to be raised."""
+        return self.document.error(path, message)
+
+
+def read_spec(file: Path) -> SpecFile:
+    """Read a spec and check that its tables fit each other.
+
+    Raises: ConfigError: beginning FILE:LINE:COL: KEY.PATH.
+    """
+    document = read_toml(file)
+    spec = convert_toml(document, Spec)
+    channels = [c.name for c in spec.stream.channels]
+    for path, names in (
+        (("stream", "channels"), channels),
+        (("decision", "labels"), spec.decision.labels),
+    ):
+        if twice := sorted({n for n in names if list(names).count(n) > 1}):
+            raise document.error(path, f"{twice[0]!r} is there twice")
+    for number in range(len(spec.features)):
+        try:
+            shape_after(spec.features[: number + 1], *spec.window_shape)
+        except ValueError as error:
+            message = str(error).removeprefix(f"features[{number}]: ")
+            raise document.error(("features", number), message) from None
+    return SpecFile(spec, document)

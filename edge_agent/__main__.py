@@ -1,0 +1,82 @@
+"""edge-agent: options in, one call, exit code out."""
+
+import logging
+import sys
+from pathlib import Path
+
+import click
+
+from edge_agent import VERSION
+from edge_bundle.command import run_command
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(VERSION, prog_name="edge-agent")
+def cli() -> None:
+    """Run models on this device's sensors and publish predictions over MQTT."""
+
+
+@cli.command()
+@click.argument("config", type=click.Path(path_type=Path))
+@click.option("-v", "--verbose", is_flag=True, help="Say more on stderr.")
+def run(config: Path, verbose: bool) -> None:
+    """Run the agent that CONFIG describes, until Ctrl-C or SIGTERM."""
+    from edge_agent.config import load_config
+    from edge_agent.service import run_service
+
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    run_service(load_config(config))
+
+
+@cli.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("recording")
+@click.option("--json", "as_json", is_flag=True, help="One JSON line for each prediction.")
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
+def replay(bundle: Path, recording: str, as_json: bool, threads: int) -> None:
+    """Run BUNDLE over RECORDING (.npz or .csv, or FILE#0-2,5), without a broker."""
+    import msgspec
+
+    from edge_agent.replay import Replay
+
+    player = Replay(bundle, recording, threads)
+    for made in player.run():
+        if as_json:
+            sys.stdout.write(made.payload.decode() + "\n")
+        else:
+            score = f"{made.decision.score:.3f}"
+            sys.stdout.write(f"window {made.seq:>6}  {made.decision.label:<16} {score}\n")
+    summary = player.summary()
+    if as_json:
+        sys.stdout.write(msgspec.json.encode({"summary": summary}).decode() + "\n")
+        return
+    sys.stdout.write(f"{summary.windows} windows, {summary.windows_per_second:.0f} a second")
+    if summary.accuracy is not None:
+        sys.stdout.write(
+            f"; {summary.accuracy:.1%} of {summary.labelled_windows} labelled windows right"
+        )
+    sys.stdout.write("\n")
+
+
+@cli.command()
+@click.argument("config", type=click.Path(path_type=Path))
+@click.argument("root", type=click.Path(path_type=Path))
+def trust(config: Path, root: Path) -> None:
+    """Let the device of CONFIG follow the fleet whose ROOT (root.json) this is."""
+    from edge_agent.enrolment import trust_root
+
+    written = trust_root(config, root)
+    sys.stdout.write(f"this device now trusts {root} (kept as {written})\n")
+
+
+def main() -> None:
+    """Run ``edge-agent`` with ``sys.argv``."""
+    run_command(cli, "edge-agent")
+
+
+if __name__ == "__main__":
+    main()

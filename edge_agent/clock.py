@@ -1,0 +1,77 @@
+"""Wall time for what goes on the wire, and whether it can be believed.
+
+Durations never come from here: they are differences of monotonic time.
+"""
+
+import ctypes
+import ctypes.util
+import time
+from collections.abc import Callable
+from functools import lru_cache
+
+from edge_wire.messages import Clock
+
+REFRESH_NS = 1_000_000_000
+TIME_ERROR = 5
+"""adjtimex(2): the clock is not synchronised."""
+TIMEX_BYTES = 512
+"""More than struct timex has on any Linux; modes 0 only reads, so its layout does not matter."""
+
+
+def kernel_synchronised() -> bool:
+    """Tell whether the kernel says that a time service disciplines the clock."""
+    name = ctypes.util.find_library("c") or "libc.so.6"
+    try:
+        state = ctypes.CDLL(name).adjtimex(ctypes.create_string_buffer(TIMEX_BYTES))
+    except (OSError, AttributeError):
+        return False
+    return 0 <= int(state) < TIME_ERROR
+
+
+class WallClock:
+    """Turns monotonic time into UTC, and says how far that is to be believed."""
+
+    def __init__(
+        self,
+        synchronised: Callable[[], bool] = kernel_synchronised,
+        monotonic_ns: Callable[[], int] = time.monotonic_ns,
+        wall_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._synchronised = synchronised
+        self._monotonic_ns = monotonic_ns
+        self._wall_ns = wall_ns
+        self._was_synced = False
+        self._next_ns = 0
+        self._offset_ns = 0
+        self._state: Clock = "unsynced"
+
+    def utc(self, at_ns: int) -> str:
+        """Return the UTC time, RFC 3339 with milliseconds, of a monotonic time."""
+        self._refresh()
+        ms = (at_ns + self._offset_ns) // 1_000_000
+        return f"{_second(ms // 1000)}.{ms % 1000:03d}Z"
+
+    def state(self) -> Clock:
+        """Return ``synced``, ``holdover`` (was, since this process began) or ``unsynced``."""
+        self._refresh()
+        return self._state
+
+    def now(self) -> str:
+        """Return the present time as ``utc`` does."""
+        return self.utc(self._monotonic_ns())
+
+    def _refresh(self) -> None:
+        now_ns = self._monotonic_ns()
+        if now_ns < self._next_ns:
+            return
+        self._next_ns = now_ns + REFRESH_NS
+        self._offset_ns = self._wall_ns() - now_ns
+        if self._synchronised():
+            self._was_synced, self._state = True, "synced"
+        else:
+            self._state = "holdover" if self._was_synced else "unsynced"
+
+
+@lru_cache(maxsize=4)
+def _second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))

@@ -1,0 +1,53 @@
+"""Where a source's thread hands its samples to the worker's: the ring, a lock, and the policy."""
+
+import threading
+from typing import Literal
+
+from edge_agent.ring import Chunk, Ring
+from edge_agent.slot import Slot
+
+Policy = Literal["block", "drop_oldest"]
+
+
+class Feed:
+    """One stream between its source and the models on it."""
+
+    def __init__(self, name: str, ring: Ring, policy: Policy, wake: threading.Event) -> None:
+        self.name = name
+        self.slots: list[Slot] = []
+        self._ring = ring
+        self._policy = policy
+        self._wake = wake
+        self._room = threading.Condition()
+        self._closed = False
+
+    def put(self, chunk: Chunk) -> None:
+        """Take a source's samples; with ``block`` wait until no model needs what they overwrite."""
+        with self._room:
+            if self._policy == "block":
+                self._room.wait_for(lambda: self._closed or self._fits(len(chunk.samples)))
+            self._ring.append(chunk)
+        self._wake.set()
+
+    def take(self, slot: Slot) -> bool:
+        """Copy a slot's next window; tell whether there was one."""
+        with self._room:
+            taken = slot.take(self._ring)
+            if taken:
+                self._room.notify_all()
+        return taken
+
+    def drained(self) -> bool:
+        """Tell whether no model on the stream has a whole window left to do."""
+        with self._room:
+            return all(s.idle(self._ring.head) for s in self.slots)
+
+    def close(self) -> None:
+        """Let nobody wait any more."""
+        with self._room:
+            self._closed = True
+            self._room.notify_all()
+
+    def _fits(self, samples: int) -> bool:
+        oldest_kept = self._ring.head + samples - self._ring.capacity
+        return all(s.needs is None or s.needs >= oldest_kept for s in self.slots)

@@ -1,0 +1,97 @@
+"""Whether a version can run on this device: pure rules over what it needs and what there is."""
+
+from dataclasses import dataclass
+
+from edge_bundle.manifest import Channel, Stream
+from edge_bundle.recording import RATE_TOLERANCE
+from edge_wire.assignment import Ref, Requires, Variant
+from edge_wire.messages import Reason
+
+
+class Refused(Exception):
+    """This device will not run a version."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class StreamShape:
+    """What a source says of its samples."""
+
+    rate_hz: float
+    channels: tuple[Channel, ...]
+    """A unit is empty where neither the configuration nor the recording says it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What a version can find on this device."""
+
+    device: str
+    group: str
+    labels: dict[str, str]
+    profile: str
+    agent: str
+    formats: tuple[str, ...]
+    """Model formats that can run here, the preferred one first."""
+    threads: int
+
+
+def choose_variant(ref: Ref, site: Site) -> Variant:
+    """Return the first variant of a version that can run here.
+
+    Raises: Refused: none can, with what each lacks.
+    """
+    lacking = {v.variant: _lacking(v.requires, site) for v in ref.variants}
+    for variant in ref.variants:
+        if lacking[variant.variant] is None:
+            return variant
+    why = "; ".join(f"{name}: {what}" for name, what in lacking.items())
+    raise Refused(Reason.NO_VARIANT, why)
+
+
+def check_stream(wanted: Stream, found: StreamShape) -> None:
+    """Refuse a version that was trained to see another stream.
+
+    A unit that nobody states here is not held against it.
+    Raises: Refused.
+    """
+    names = [c.name for c in found.channels]
+    expected = [c.name for c in wanted.channels]
+    if names != expected:
+        raise Refused(
+            Reason.STREAM_MISMATCH,
+            f"the model wants channels {', '.join(expected)}; the stream has {', '.join(names)}",
+        )
+    for ours, theirs in zip(found.channels, wanted.channels, strict=True):
+        if ours.unit and ours.unit != theirs.unit:
+            raise Refused(
+                Reason.STREAM_MISMATCH,
+                f"channel {ours.name}: the model wants {theirs.unit}, the stream has {ours.unit}",
+            )
+    if abs(found.rate_hz / wanted.rate_hz - 1) > RATE_TOLERANCE:
+        raise Refused(
+            Reason.STREAM_MISMATCH,
+            f"the model wants {wanted.rate_hz:g} Hz, the stream has {found.rate_hz:g} Hz",
+        )
+
+
+def _lacking(requires: Requires, site: Site) -> str | None:
+    if _version_key(requires.agent) > _version_key(site.agent):
+        return f"needs agent {requires.agent}, this is {site.agent}"
+    if requires.formats and not set(requires.formats) & set(site.formats):
+        return (
+            f"needs a runtime for {' or '.join(requires.formats)}, "
+            f"here is one for {', '.join(site.formats) or 'none'}"
+        )
+    if requires.profiles and site.profile not in requires.profiles:
+        return f"is for {', '.join(requires.profiles)}, this is {site.profile}"
+    return None
+
+
+def _version_key(version: str) -> tuple[int, ...]:
+    """Order versions by their three numbers; what cannot be read is newer than all."""
+    parts = version.split("-", maxsplit=1)[0].split(".")
+    return tuple(int(p) for p in parts) if all(p.isdigit() for p in parts) else (1 << 30,)

@@ -1,0 +1,151 @@
+"""One model on this device: what runs, what it moves to, and what of that survives a restart.
+
+Only states that a restart must know are written to disk, before they are acted on: each write
+wears the card.
+"""
+
+from typing import Final
+
+from msgspec.structs import replace
+
+from edge_agent.lifecycle import Event, State, next_state
+from edge_agent.store import Failure, Store
+from edge_bundle.archive import Bundle
+from edge_wire.messages import ModelReport, Reason, Running
+
+MAX_FAILURES: Final = 32
+REMEMBERED: Final = frozenset(
+    {Reason.BAD_BUNDLE, Reason.LOAD_FAILED, Reason.GOLDEN_FAILED, Reason.TRIAL_FAILED}
+)
+"""What is the bundle's own fault. The rest can be mended here, and is tried at every offer."""
+
+
+class Life:
+    """Where this device stands with one model; used by the updater's thread alone."""
+
+    def __init__(self, store: Store, name: str) -> None:
+        self._store = store
+        self._name = name
+        self.record = self._saved = store.record(name)
+        self._runs: Bundle | None = None
+        self._reason: Reason | None = None
+        self._detail = ""
+        self._state = self.record.state
+
+    @property
+    def state(self) -> State:
+        """Of the target where there is one, else of what runs."""
+        return self._state
+
+    def keep(self) -> set[str]:
+        """Return the sha256 of the bundles that must not be removed."""
+        record = self.record
+        return {s for s in (record.running, record.previous, record.target) if s}
+
+    def is_settled(self, sha256: str) -> bool:
+        """Tell whether a bundle runs and nothing else is under way."""
+        return self.record.running == sha256 and self._state is State.COMMITTED
+
+    def is_on_trial(self, sha256: str) -> bool:
+        """Tell whether a bundle is on trial."""
+        return self.record.target == sha256 and self._state is State.TRIAL
+
+    def failure(self, sha256: str, attempt: int) -> Failure | None:
+        """Return how this attempt at a bundle failed before."""
+        return next(
+            (f for f in self.record.failures if (f.sha256, f.attempt) == (sha256, attempt)), None
+        )
+
+    def offer(self, sha256: str, attempt: int) -> None:
+        """Begin the life of a version."""
+        self.record = replace(self.record, target=sha256, attempt=attempt)
+        self._state, self._reason, self._detail = State.OFFERED, None, ""
+
+    def move(self, event: Event) -> None:
+        """Let something happen to the target that a restart need not know."""
+        self._state = next_state(self._state, event)
+
+    def begin_trial(self, bundle: Bundle) -> None:
+        """Write down that the target is about to run."""
+        self.move(Event.ACTIVATED)
+        self._save(trial_boots=0)
+        self._runs = bundle
+
+    def count_trial_boot(self) -> None:
+        """Write down that the device started once more with the target on trial."""
+        self._save(trial_boots=self.record.trial_boots + 1)
+
+    def commit(self) -> None:
+        """Write down that the target is what runs from now on."""
+        self.move(Event.HEALTHY)
+        record = self.record
+        changed = record.running != record.target
+        self._save(
+            running=record.target,
+            previous=record.running if changed else record.previous,
+            target=None,
+        )
+
+    def run(self, bundle: Bundle) -> None:
+        """Say that a bundle runs without a trial: after a restart, or by the configuration."""
+        self._runs = bundle
+        if self.record.running != bundle.sha256:
+            self._state = State.COMMITTED
+            self._save(running=bundle.sha256, target=None)
+        elif self.record.target is None:
+            self._state = State.COMMITTED
+
+    def fail(self, event: Event, reason: Reason, detail: str) -> None:
+        """Write down that the target is refused or left, so that it is not tried again."""
+        record = self.record
+        left = record.target or record.running or ""
+        self._state = next_state(self._state, event)
+        failure = Failure(left, record.attempt, self._state, reason, detail[:500])
+        failures = record.failures
+        if reason in REMEMBERED:
+            others = (f for f in failures if (f.sha256, f.attempt) != (left, record.attempt))
+            failures = (*others, failure)[-MAX_FAILURES:]
+        was_running = record.running == left
+        self._save(
+            target=left,
+            running=record.previous if was_running else record.running,
+            previous=None if was_running else record.previous,
+            failures=failures,
+        )
+        self._reason, self._detail = reason, failure.detail
+
+    def recall(self, failure: Failure) -> None:
+        """Say again how a version failed that was offered again."""
+        self.record = replace(self.record, target=failure.sha256, attempt=failure.attempt)
+        self._state, self._reason, self._detail = failure.state, failure.reason, failure.detail
+
+    def settle(self) -> None:
+        """Say that what runs is what is wanted, after something else was offered or failed."""
+        self.record = replace(self.record, target=None)
+        self._state, self._reason, self._detail = State.COMMITTED, None, ""
+
+    def set_runs(self, bundle: Bundle | None) -> None:
+        """Say what the slot runs, where no other call says it."""
+        self._runs = bundle
+
+    def report(self) -> ModelReport:
+        """Return what the device says of this model."""
+        runs = self._runs
+        running = None
+        if runs is not None:
+            running = Running(runs.manifest.version, runs.manifest.variant, runs.sha256)
+        return ModelReport(
+            running=running,
+            state=self._state.value if running or self.record.target else "none",
+            target=self.record.target,
+            attempt=self.record.attempt,
+            held=tuple(self._store.held_of(self._name)),
+            reason=self._reason,
+            detail=self._detail,
+        )
+
+    def _save(self, **changes: object) -> None:
+        record = replace(self.record, state=self._state, **changes)
+        if record != self._saved:
+            self._store.save_record(self._name, record)
+        self.record = self._saved = record

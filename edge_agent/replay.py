@@ -1,0 +1,89 @@
+"""Runs a bundle over recordings without a broker, through the same ring and slot as the agent."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic_ns, perf_counter
+from typing import Final
+
+from edge_agent.clock import WallClock
+from edge_agent.ring import Chunk, Ring
+from edge_agent.slot import Loaded, Made, Slot
+from edge_bundle.archive import read_bundle
+from edge_bundle.errors import ConfigError
+from edge_bundle.inference import Inference
+from edge_bundle.recording import Recording, read_recordings
+
+CHUNK: Final = 256
+"""Samples pushed at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a replay came to."""
+
+    windows: int
+    labelled_windows: int
+    accuracy: float | None
+    """Of the labelled windows; None where there are none."""
+    seconds: float
+    windows_per_second: float
+
+
+class Replay:
+    """One bundle and the recordings that it is run over."""
+
+    def __init__(self, bundle: Path, recording: str, threads: int = 1) -> None:
+        """Open both.
+
+        Raises: ConfigError: a file that is not there. ArtifactRefused: one that cannot be used.
+        """
+        try:
+            opened = read_bundle(bundle)
+            self._recordings = read_recordings(recording, opened.manifest.stream)
+        except FileNotFoundError as error:
+            raise ConfigError(str(error.filename or error) + ": no such file") from None
+        except OSError as error:
+            raise ConfigError(f"{error.filename}: {error.strerror}") from None
+        self._loaded = Loaded(opened, Inference.open(opened, threads))
+        self._windows = self._labelled = self._right = 0
+        self._seconds = 0.0
+
+    def run(self) -> Iterator[Made]:
+        """Yield the predictions, as fast as the reader takes them."""
+        stream = self._loaded.bundle.manifest.stream
+        slot = Slot(self._loaded.bundle.manifest.name, "replay", "replay", WallClock())
+        slot.offer(self._loaded)
+        ring = Ring(stream.window + CHUNK, len(stream.channels), stream.rate_hz)
+        slot.take(ring)
+        began = perf_counter()
+        for recording in self._recordings:
+            yield from self._replay(recording, ring, slot)
+        self._seconds = perf_counter() - began
+
+    def summary(self) -> Summary:
+        """Return what came of it, after ``run`` has ended."""
+        return Summary(
+            self._windows,
+            self._labelled,
+            self._right / self._labelled if self._labelled else None,
+            round(self._seconds, 6),
+            round(self._windows / self._seconds, 1) if self._seconds else 0.0,
+        )
+
+    def _replay(self, recording: Recording, ring: Ring, slot: Slot) -> Iterator[Made]:
+        samples, first = recording.samples, ring.head
+        window = self._loaded.bundle.manifest.stream.window
+        for at in range(0, len(samples), CHUNK):
+            piece = samples[at : at + CHUNK]
+            ring.append(Chunk(piece, monotonic_ns(), restart=at == 0 and first > 0))
+            while slot.take(ring):
+                made = slot.predict()
+                if made is None:
+                    continue
+                self._windows += 1
+                label = recording.label(made.start - first, made.start - first + window)
+                if label is not None:
+                    self._labelled += 1
+                    self._right += label == made.decision.label
+                yield made

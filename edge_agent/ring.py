@@ -1,0 +1,126 @@
+"""The last samples of one stream in preallocated memory. Not thread-safe: ``feed`` guards it."""
+
+from collections import deque
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_bundle.tensor import Float32Array
+
+MAX_BREAKS: Final = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Samples that a source gives at once."""
+
+    samples: Float32Array
+    """float32 [n, channels], in the stream's units."""
+    end_ns: int
+    """Monotonic time of the last sample."""
+    lost: int = 0
+    """Samples that the source knows it lost directly before these."""
+    restart: bool = False
+    """Whether no window may span the place directly before these."""
+
+
+class Ring:
+    """Positions count received samples from 0 in 64 bits; memory holds the last ``capacity``."""
+
+    def __init__(self, capacity: int, channels: int, rate_hz: float) -> None:
+        self.capacity = capacity
+        self.head = 0
+        """Position after the newest sample."""
+        self._period_ns = 1e9 / rate_hz
+        self._samples = np.zeros((capacity, channels), np.float32)
+        self._times = np.zeros(capacity, np.int64)
+        self.breaks = 0
+        """How many places there were that no window may span."""
+        self.lost = 0
+        """How many samples were lost in all."""
+        self._breaks: deque[tuple[int, int, int]] = deque(maxlen=MAX_BREAKS)
+
+    @property
+    def tail(self) -> int:
+        """Position of the oldest sample still held."""
+        return max(0, self.head - self.capacity)
+
+    def append(self, chunk: Chunk) -> None:
+        """Take samples, over the oldest ones where the memory is full.
+
+        Samples that are not finite are not kept: they count as lost, and no window spans them.
+        """
+        samples = chunk.samples
+        lost, restart = chunk.lost, chunk.restart
+        # The sum is finite if and only if nothing in it is NaN or infinite, barring overflow,
+        # and costs a fifth of looking at every element.
+        if not np.isfinite(samples.sum()):
+            self._append_finite(chunk)
+            return
+        if lost or restart:
+            self._break(lost)
+        self._write(samples, chunk.end_ns)
+
+    def breaks_since(self, seen: int) -> list[tuple[int, int, int]]:
+        """Return the breaks behind the first ``seen``: their number, from 1, the position of the
+        first sample after them, and how many samples were lost up to there in all.
+
+        Where more came than are remembered the oldest are left out: totals stay right, and their
+        windows were overwritten long before.
+        """
+        new = min(self.breaks - seen, len(self._breaks))
+        return list(islice(self._breaks, len(self._breaks) - new, None)) if new else []
+
+    def copy(self, start: int, out: Float32Array) -> None:
+        """Copy the samples from ``start`` on into ``out`` [n, channels]; they must be held."""
+        at = start % self.capacity
+        first = min(len(out), self.capacity - at)
+        out[:first] = self._samples[at : at + first]
+        if first < len(out):
+            out[first:] = self._samples[: len(out) - first]
+
+    def time_ns(self, position: int) -> int:
+        """Return the monotonic time of a sample that is held."""
+        return int(self._times[position % self.capacity])
+
+    def _append_finite(self, chunk: Chunk) -> None:
+        finite: npt.NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(chunk.samples), axis=1)
+        lost, restart = chunk.lost, chunk.restart
+        edges = np.flatnonzero(np.diff(finite)) + 1
+        n, begin = len(finite), 0
+        for end in [*edges.tolist(), n]:
+            if finite[begin]:
+                if lost or restart:
+                    self._break(lost)
+                behind_ns = int((n - end) * self._period_ns)
+                self._write(chunk.samples[begin:end], chunk.end_ns - behind_ns)
+                lost, restart = 0, False
+            else:
+                lost += end - begin
+            begin = end
+        if lost:
+            self._break(lost)
+
+    def _break(self, lost: int) -> None:
+        self.breaks += 1
+        self.lost += lost
+        self._breaks.append((self.breaks, self.head, self.lost))
+
+    def _write(self, samples: Float32Array, end_ns: int) -> None:
+        n = len(samples)
+        skipped = max(0, n - self.capacity)
+        times: npt.NDArray[np.int64] = end_ns - (
+            np.arange(n - skipped - 1, -1, -1) * self._period_ns
+        ).astype(np.int64)
+        at = (self.head + skipped) % self.capacity
+        first = min(n - skipped, self.capacity - at)
+        self._samples[at : at + first] = samples[skipped : skipped + first]
+        self._times[at : at + first] = times[:first]
+        rest = n - skipped - first
+        if rest:
+            self._samples[:rest] = samples[skipped + first :]
+            self._times[:rest] = times[first:]
+        self.head += n

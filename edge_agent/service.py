@@ -1,0 +1,247 @@
+"""Puts the agent together, starts its threads, and stops them in order."""
+
+import logging
+import platform
+import signal
+import threading
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from edge_agent import VERSION
+from edge_agent.capture import Capture
+from edge_agent.clock import WallClock
+from edge_agent.config import LoadedConfig
+from edge_agent.feed import Feed
+from edge_agent.fit import Refused as NotFit
+from edge_agent.fit import Site, check_stream
+from edge_agent.outbox import Entry, Outbox
+from edge_agent.publisher import Publisher
+from edge_agent.reporter import Reporter
+from edge_agent.ring import Ring
+from edge_agent.slot import Made, Slot
+from edge_agent.source import open_source
+from edge_agent.store import Store
+from edge_agent.updater import Updater
+from edge_agent.worker import Worker
+from edge_bundle.errors import ArtifactRefused, ConfigError
+from edge_bundle.runtimes.loader import installed_formats
+from edge_wire.errors import LinkError
+from edge_wire.link import Handlers, Link, Message
+from edge_wire.messages import Availability, ChannelInfo, Info, LossCause, StreamInfo
+from edge_wire.topics import Topics
+
+RING_S: Final = 30.0
+"""How many seconds of a stream are kept for the models on it."""
+RING_SAMPLES: Final = 4096
+"""At least so many, so that slow streams have room for a window too."""
+FLUSH_S: Final = 5.0
+REFRESH_S: Final = 900.0
+"""The retained desired message is asked for again this often, with jitter."""
+QOS0_BYTES: Final = 64 << 10
+
+log = logging.getLogger(__name__)
+
+
+class Service:
+    """The agent of one device, from a configuration."""
+
+    def __init__(self, loaded: LoadedConfig) -> None:
+        """Open everything that can be wrong, and start nothing.
+
+        Raises: ConfigError, ArtifactRefused: what the configuration names cannot be used.
+        """
+        config = loaded.config
+        self._config = config
+        self._topics = Topics(config.broker.root)
+        try:
+            self._store = Store(loaded.resolve(config.store.path), config.store.max_bytes)
+        except OSError as error:
+            raise loaded.error(("store", "path"), f"{error.filename}: {error.strerror}") from None
+        sources = [open_source(loaded, i) for i in range(len(config.source))]
+        configured = _take_in_bundles(loaded, self._store)
+        self._boot, previous = self._store.begin_boot()
+        self._clock = WallClock()
+        self._link = self._make_link(loaded)
+        qos = 1 if config.outbox.max_bytes else 0
+        self._outbox = Outbox(config.outbox.max_bytes or QOS0_BYTES)
+        device = config.device.id
+        self._publisher = Publisher(self._outbox, self._link, self._topics, device, self._boot, qos)
+        formats = tuple(f for f in config.runtime.prefer if f in installed_formats())
+        shapes = {t.name: s.shape for t, s in zip(config.source, sources, strict=True)}
+        info = Info(
+            v=1,
+            device=device,
+            agent=VERSION,
+            boot=self._boot,
+            group=config.device.group,
+            labels=config.device.labels,
+            profile=config.device.profile,
+            runtimes={"python": platform.python_version(), "formats": " ".join(formats)},
+            streams={
+                t.name: StreamInfo(
+                    shapes[t.name].rate_hz,
+                    tuple(ChannelInfo(c.name, c.unit) for c in shapes[t.name].channels),
+                    t.kind,
+                )
+                for t in config.source
+            },
+            previous=previous,
+        )
+        self._reporter = Reporter(self._link, self._topics, info, self._clock)
+        site = Site(
+            device,
+            config.device.group,
+            config.device.labels,
+            config.device.profile,
+            VERSION,
+            formats,
+            config.runtime.threads,
+        )
+        self._updater = Updater(site, self._store, loaded.broker(), self._topics, self._reporter)
+        wake = threading.Event()
+        self._feeds = {}
+        for table in config.source:
+            shape = shapes[table.name]
+            capacity = max(RING_SAMPLES, int(RING_S * shape.rate_hz))
+            ring = Ring(capacity, len(shape.channels), shape.rate_hz * table.factor)
+            self._feeds[table.name] = Feed(table.name, ring, table.policy, wake)
+        for i, model in enumerate(config.model):
+            slot = Slot(
+                model.name,
+                model.stream,
+                self._boot,
+                self._clock,
+                self._updater.on_unhealthy,
+                self._updater.on_healthy,
+            )
+            if model.name in configured:
+                wanted = self._store.open(configured[model.name]).manifest.stream
+                try:
+                    check_stream(wanted, shapes[model.stream])
+                except NotFit as error:
+                    raise ArtifactRefused(
+                        str(loaded.error(("model", i, "bundle"), str(error)))
+                    ) from None
+            self._feeds[model.stream].slots.append(slot)
+            self._updater.add(slot, shapes[model.stream])
+        self._configured = configured
+        self._worker = Worker(list(self._feeds.values()), wake, self._give)
+        self._captures = [
+            Capture(self._feeds[t.name], s, self._note_end(t.name))
+            for t, s in zip(config.source, sources, strict=True)
+        ]
+        self._stopped = threading.Event()
+
+    def run(self) -> None:
+        """Work until ``stop`` is called, then end in order."""
+        self._updater.resume(self._configured)
+        self._link.start()
+        self._publisher.start()
+        self._updater.start()
+        self._worker.start()
+        for capture in self._captures:
+            capture.start()
+        log.info("running as %s, boot %s", self._config.device.id, self._boot)
+        while not self._stopped.wait(REFRESH_S):
+            self._subscribe()
+        self._end()
+
+    def stop(self) -> None:
+        """Let ``run`` end; may be called from a signal handler."""
+        self._stopped.set()
+
+    def _end(self) -> None:
+        for capture in self._captures:
+            capture.stop()
+        self._updater.stop()
+        self._worker.stop()
+        self._publisher.stop(FLUSH_S)
+        self._outbox.give_up(LossCause.STOPPED)
+        self._publisher.announce(self._outbox.take_dropped())
+        self._reporter.say(Availability.STOPPED)
+        self._link.stop()
+        last = self._outbox.last_settled()
+        self._store.end_boot({f"{stream}/{model}": seq for (stream, model), seq in last.items()})
+
+    def _give(self, made: Made) -> None:
+        self._outbox.put(Entry((made.stream, made.model), made.seq, made.payload))
+
+    def _note_end(self, stream: str) -> Callable[[str, str], None]:
+        def note(state: str, detail: str) -> None:
+            info = self._reporter.info
+            streams = dict(info.streams)
+            streams[stream] = msgspec.structs.replace(streams[stream], state=state, detail=detail)
+            log.info("source %s %s %s", stream, state, detail)
+            self._reporter.set_info(msgspec.structs.replace(info, streams=streams))
+
+        return note
+
+    # --- the link
+
+    def _make_link(self, loaded: LoadedConfig) -> Link:
+        device = self._config.device.id
+        will = Message(
+            self._topics.device(device, "availability"),
+            Availability.OFFLINE.value.encode(),
+            qos=1,
+            retain=True,
+        )
+        handlers = Handlers(
+            connected=self._on_connected,
+            disconnected=lambda: self._publisher.on_connection(),
+            message=self._on_message,
+            ack=lambda ack: self._publisher.on_ack(ack),
+        )
+        return Link(loaded.broker(), device, handlers, will)
+
+    def _on_connected(self) -> None:
+        log.info("connected to %s", self._config.broker.url)
+        self._subscribe()
+        self._reporter.announce()
+        self._publisher.on_connection()
+
+    def _subscribe(self) -> None:
+        device = self._config.device
+        self._link.subscribe(
+            [self._topics.desired(device.group), self._topics.device(device.id, "availability")]
+        )
+
+    def _on_message(self, topic: str, payload: bytes, _retained: bool) -> None:
+        if topic == self._topics.desired(self._config.device.group):
+            self._updater.desire(payload)
+        elif payload == Availability.OFFLINE.value.encode():
+            # The will of an earlier connection of ours came late; we are here.
+            self._reporter.say(Availability.ONLINE)
+
+
+def run_service(loaded: LoadedConfig) -> None:
+    """Run the agent until SIGINT or SIGTERM."""
+    service = Service(loaded)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda _number, _frame: service.stop())
+    service.run()
+
+
+def _take_in_bundles(loaded: LoadedConfig, store: Store) -> dict[str, str]:
+    taken = {}
+    for i, model in enumerate(loaded.config.model):
+        if model.bundle is None:
+            continue
+        path = loaded.resolve(model.bundle)
+        try:
+            bundle = store.take_in(path)
+        except OSError as error:
+            raise loaded.error(("model", i, "bundle"), f"{path}: {error.strerror}") from None
+        except ArtifactRefused as error:
+            raise ArtifactRefused(str(loaded.error(("model", i, "bundle"), str(error)))) from None
+        if bundle.manifest.name != model.name:
+            raise loaded.error(
+                ("model", i, "bundle"), f"{path} is of model {bundle.manifest.name!r}"
+            )
+        taken[model.name] = bundle.sha256
+    return taken
+
+
+__all__ = ["ConfigError", "LinkError", "Service", "run_service"]

@@ -1,0 +1,247 @@
+"""One model's place on one stream: window by window, a prediction that says where it came from.
+
+A change of model takes effect here, between two windows. Not thread-safe but for ``offer``:
+``take`` is called under the feed's lock, everything else by the one worker.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic_ns
+from typing import Final
+
+import numpy as np
+
+from edge_agent.clock import WallClock
+from edge_agent.ring import Ring
+from edge_bundle.archive import Bundle
+from edge_bundle.decision import Decision
+from edge_bundle.errors import ArtifactRefused
+from edge_bundle.inference import Inference
+from edge_bundle.window import Cursor
+from edge_wire.messages import Latency, ModelId, Prediction, encode
+
+NS_PER_MS: Final = 1e6
+
+
+@dataclass(slots=True)
+class Loaded:
+    """A bundle whose model is in memory."""
+
+    bundle: Bundle
+    inference: Inference
+
+    def identify(self) -> ModelId:
+        manifest = self.bundle.manifest
+        return ModelId(manifest.name, manifest.version, self.bundle.sha256[:8])
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A prediction, ready to send."""
+
+    stream: str
+    model: str
+    seq: int
+    payload: bytes
+    start: int
+    """Position of the window's first sample."""
+    decision: Decision
+
+
+class Slot:
+    """Makes the predictions of one model on one stream."""
+
+    def __init__(
+        self,
+        model: str,
+        stream: str,
+        boot: str,
+        clock: WallClock,
+        unhealthy: Callable[["Slot", Loaded, str], None] = lambda _slot, _loaded, _why: None,
+        healthy: Callable[["Slot", Loaded], None] = lambda _slot, _loaded: None,
+    ) -> None:
+        self.model = model
+        self.stream = stream
+        self.seq = 0
+        """Of the next prediction."""
+        self._boot = boot
+        self._clock = clock
+        self._unhealthy = unhealthy
+        self._healthy = healthy
+        self._offered: tuple[Loaded, bool, Loaded | None] | None = None
+        self._running: Loaded | None = None
+        self._fallback: Loaded | None = None
+        self._trial = False
+        self._identity = ModelId("", "", "")
+        self._cursor: Cursor | None = None
+        self._window = np.empty((0, 0), np.float32)
+        self._window_ms = 0.0
+        self._start = 0
+        self._end_ns = 0
+        self._covered = 0
+        self._breaks_seen = 0
+        self._lost_seen = 0
+        self._lost = 0
+        self._gap = False
+
+    @property
+    def running(self) -> Loaded | None:
+        """What makes the predictions now."""
+        return self._running
+
+    @property
+    def needs(self) -> int | None:
+        """Position of the oldest sample that is still needed; None where nothing runs."""
+        return self._cursor.start if self._cursor else None
+
+    def idle(self, head: int) -> bool:
+        """Tell whether ``head`` samples leave no whole window to do."""
+        return self._offered is None and (self._cursor is None or not self._cursor.ready(head))
+
+    def offer(self, loaded: Loaded, trial: bool = False, fallback: Loaded | None = None) -> None:
+        """Let another model go on from the next window. Called by any thread.
+
+        Args:
+            loaded: what is to run.
+            trial: keep the present one to fall back to, until ``settle``, and say of each window
+                whether it went well.
+            fallback: what to fall back to, where it is not the present one.
+        """
+        self._offered = (loaded, trial, fallback)
+
+    def settle(self) -> None:
+        """End the trial well: the model kept to fall back to is given up. Called by any thread."""
+        self._trial = False
+        self._fallback = None
+
+    def take(self, ring: Ring) -> bool:
+        """Copy the next window out of the ring; tell whether there was one."""
+        if self._offered is not None:
+            self._change(ring)
+        cursor = self._cursor
+        if cursor is None or not cursor.ready(ring.head):
+            return False
+        if cursor.start < ring.tail:
+            self._lost += max(0, ring.tail - max(cursor.start, self._covered))
+            self._gap = True
+            cursor.restart(ring.tail)
+        if ring.breaks != self._breaks_seen:
+            self._pass_breaks(ring, cursor)
+        if not cursor.ready(ring.head):
+            return False
+        ring.copy(cursor.start, self._window)
+        self._start = cursor.start
+        self._covered = cursor.start + cursor.window
+        self._end_ns = ring.time_ns(self._covered - 1)
+        cursor.advance()
+        return True
+
+    def _pass_breaks(self, ring: Ring, cursor: Cursor) -> None:
+        for number, position, lost in ring.breaks_since(self._breaks_seen):
+            if position >= cursor.start + cursor.window:
+                break
+            self._lost += lost - self._lost_seen
+            self._breaks_seen, self._lost_seen = number, lost
+            self._gap = True
+            cursor.restart(position)
+
+    def predict(self) -> Made | None:
+        """Run the window that ``take`` copied.
+
+        Returns: None where the model failed and there was none to fall back to.
+        """
+        began_ns = monotonic_ns()
+        decision = self._decide()
+        if decision is None or self._running is None:
+            return None
+        inference = self._running.inference
+        seq, lost, gap = self.seq, self._lost, self._gap
+        self.seq += 1
+        self._lost, self._gap = 0, False
+        payload = encode(
+            Prediction(
+                v=1,
+                boot=self._boot,
+                seq=seq,
+                t=self._clock.utc(self._end_ns),
+                window_ms=self._window_ms,
+                clock=self._clock.state(),
+                stream=self.stream,
+                model=self._identity,
+                label=decision.label,
+                score=decision.score,
+                top=decision.top,
+                lat_ms=Latency(
+                    queue=_ms(began_ns - self._end_ns),
+                    pre=_ms(inference.pre_ns),
+                    infer=_ms(inference.infer_ns),
+                    e2e=_ms(monotonic_ns() - self._end_ns),
+                ),
+                lost_samples=lost,
+                quality="gap" if gap else "ok",
+            )
+        )
+        return Made(self.stream, self.model, seq, payload, self._start, decision)
+
+    def _decide(self) -> Decision | None:
+        while self._running is not None:
+            if self._gap:
+                self._running.inference.reset()
+            try:
+                decision = self._running.inference.decide(self._window)
+            except ArtifactRefused as error:
+                if not self._fall_back(str(error)):
+                    return None
+            else:
+                if self._trial:
+                    self._healthy(self, self._running)
+                return decision
+        return None
+
+    def _fall_back(self, why: str) -> bool:
+        """Leave a model that failed; tell whether the same window can be run by the one before."""
+        failed, fallback, trial = self._running, self._fallback, self._trial
+        if failed is None:
+            return False
+        self._trial, self._fallback = False, None
+        same = fallback is not None and _shape(fallback) == self._window.shape
+        if fallback is not None:
+            self._install(fallback)
+        elif trial:
+            self._running = self._cursor = None
+        self._unhealthy(self, failed, why)
+        return same
+
+    def _change(self, ring: Ring) -> None:
+        offered, self._offered = self._offered, None
+        if offered is None:
+            return
+        loaded, trial, fallback = offered
+        if self._cursor is None:
+            self._breaks_seen, self._lost_seen = ring.breaks, ring.lost
+            self._cursor = Cursor(1, 1, ring.head)
+            self._covered = ring.head
+        if not trial:
+            self._fallback = None
+        elif not self._trial:
+            self._fallback = fallback or self._running
+        self._trial = trial
+        self._install(loaded)
+
+    def _install(self, loaded: Loaded) -> None:
+        stream = loaded.bundle.manifest.stream
+        if self._cursor is not None:
+            self._cursor.change(stream.window, stream.hop)
+        self._window = np.empty(_shape(loaded), np.float32)
+        self._window_ms = round(stream.window / stream.rate_hz * 1000, 3)
+        self._identity = loaded.identify()
+        self._running = loaded
+
+
+def _shape(loaded: Loaded) -> tuple[int, int]:
+    stream = loaded.bundle.manifest.stream
+    return stream.window, len(stream.channels)
+
+
+def _ms(ns: int) -> float:
+    return round(ns / NS_PER_MS, 3)

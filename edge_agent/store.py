@@ -1,0 +1,275 @@
+"""What survives a restart: bundles by their hash, and one small checksummed record for each model.
+
+Every file is written beside, flushed, renamed, and its folder flushed; so at any moment a file is
+the old one or the new one.
+"""
+
+import hashlib
+import os
+import secrets
+import tempfile
+from pathlib import Path
+from typing import Final, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from edge_agent.lifecycle import State
+from edge_bundle.archive import MAX_BUNDLE_BYTES, Bundle, hash_file, read_bundle
+from edge_bundle.errors import BundleRefused
+from edge_wire.messages import PreviousBoot, Reason
+
+BUNDLE: Final = ".bundle"
+T = TypeVar("T")
+
+
+class Failure(Struct, frozen=True):
+    """A version that this device refused or left, which it does not try again by itself."""
+
+    sha256: str
+    attempt: int
+    state: State
+    reason: Reason
+    detail: str
+
+
+class Record(Struct, frozen=True):
+    """Where this device stands with one model."""
+
+    state: State = State.RETIRED
+    running: str | None = None
+    """sha256 of what runs; during a trial, of the one before."""
+    previous: str | None = None
+    """sha256 of the last good one before it, kept for instant return."""
+    target: str | None = None
+    """sha256 of what is on trial, or moved to."""
+    attempt: int = 0
+    trial_boots: int = 0
+    failures: tuple[Failure, ...] = ()
+
+
+class Floor(Struct, frozen=True):
+    """The newest assignment that was accepted; an older one is refused."""
+
+    group: str
+    issued: str
+
+
+class Proof(Struct, frozen=True):
+    """That a bundle passed staging here, with these versions."""
+
+    bundle: str
+    runtime: str
+    agent: str
+
+
+class Proofs(Struct, frozen=True):
+    """All proofs, newest last."""
+
+    passed: tuple[Proof, ...] = ()
+
+
+class Boots(Struct, frozen=True):
+    """How often this device has started, and how the last run ended."""
+
+    counter: int = 0
+    boot: str = ""
+    clean: bool = True
+    last_seq: dict[str, int] = {}
+
+
+class Store:
+    """A folder of the device's own; one agent at a time uses it."""
+
+    def __init__(self, path: Path, max_bytes: int) -> None:
+        """Make the folders that are not there.
+
+        Raises: OSError: they cannot be made or written.
+        """
+        self.path = path
+        self._max_bytes = max_bytes
+        self._models: dict[str, str] = {}
+        for folder in (path, path / "bundles", path / "partial", path / "models", path / "trust"):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for left in (path / "bundles").glob(".*.part"):
+            left.unlink()
+
+    # --- bundles
+
+    def bundle_file(self, sha256: str) -> Path:
+        """Return where a bundle is or would be."""
+        return self.path / "bundles" / f"{sha256}{BUNDLE}"
+
+    def partial_file(self, blob: str) -> Path:
+        """Return where a blob that is being fetched is kept."""
+        return self.path / "partial" / f"{blob}.blob"
+
+    def held(self) -> list[str]:
+        """Return the sha256 of every bundle here."""
+        return sorted(f.name.removesuffix(BUNDLE) for f in self._bundles())
+
+    def held_of(self, model: str) -> list[str]:
+        """Return the sha256 of every bundle of one model."""
+        return [s for s in self.held() if self._model_of(s) == model]
+
+    def remove(self, sha256: str) -> None:
+        """Remove a bundle, if it is here."""
+        self._models.pop(sha256, None)
+        self.bundle_file(sha256).unlink(missing_ok=True)
+
+    def open(self, sha256: str) -> Bundle:
+        """Open a bundle.
+
+        Raises: BundleRefused: not here, or not what it was.
+        """
+        try:
+            return read_bundle(self.bundle_file(sha256), sha256)
+        except FileNotFoundError:
+            raise BundleRefused(f"bundle {sha256[:12]} is not in the store") from None
+
+    def take_in(self, source: Path) -> Bundle:
+        """Copy a bundle file into the store.
+
+        Raises: BundleRefused: damaged. OSError: not readable, or no room.
+        """
+        sha256 = read_bundle(source).sha256
+        if not self.bundle_file(sha256).is_file() or hash_file(self.bundle_file(sha256)) != sha256:
+            self.write(self.bundle_file(sha256), source.read_bytes())
+        return self.open(sha256)
+
+    def adopt(self, part: Path, sha256: str) -> Bundle:
+        """Move a whole bundle that was written beside into its place.
+
+        Raises: BundleRefused: it is not what it should be. OSError.
+        """
+        try:
+            read_bundle(part, sha256)
+            with part.open("rb") as file:
+                os.fsync(file.fileno())
+            os.replace(part, self.bundle_file(sha256))
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+        _flush_folder(self.path / "bundles")
+        return self.open(sha256)
+
+    def make_room(self, length: int, keep: set[str]) -> bool:
+        """Remove the bundles longest unused until there is room; tell whether there is.
+
+        Args:
+            length: bytes that are needed.
+            keep: sha256 of bundles that must stay.
+        """
+        files = sorted(self._bundles(), key=lambda f: f.stat().st_mtime_ns)
+        total = sum(f.stat().st_size for f in files)
+        for file in files:
+            if total + length <= self._max_bytes:
+                break
+            if file.name.removesuffix(BUNDLE) not in keep:
+                total -= file.stat().st_size
+                self.remove(file.name.removesuffix(BUNDLE))
+        return total + length <= min(self._max_bytes, MAX_BUNDLE_BYTES)
+
+    # --- records
+
+    def record(self, model: str) -> Record:
+        """Return what is known of a model; nothing where the record is missing or damaged."""
+        return self._read(self.path / "models" / f"{model}.json", Record) or Record()
+
+    def save_record(self, model: str, record: Record) -> None:
+        """Persist where a model stands, before it is acted on."""
+        self._save(self.path / "models" / f"{model}.json", record)
+
+    def floor(self) -> Floor | None:
+        """Return the newest assignment that was accepted."""
+        return self._read(self.path / "trust" / "floor.json", Floor)
+
+    def save_floor(self, floor: Floor) -> None:
+        """Refuse older assignments from now on."""
+        self._save(self.path / "trust" / "floor.json", floor)
+
+    def root_file(self) -> Path:
+        """Return where the root of trust is; it is put there by hand."""
+        return self.path / "trust" / "root.json"
+
+    def is_proven(self, proof: Proof) -> bool:
+        """Tell whether a bundle passed staging here with these versions."""
+        return proof in self._proofs().passed
+
+    def save_proof(self, proof: Proof) -> None:
+        """Remember that a bundle passed staging."""
+        passed = (*(p for p in self._proofs().passed if p != proof), proof)
+        self._save(self.path / "proofs.json", Proofs(passed[-64:]))
+
+    # --- boots
+
+    def begin_boot(self) -> tuple[str, PreviousBoot | None]:
+        """Count a start; return this boot's name, and how the one before ended."""
+        file = self.path / "boot.json"
+        before = self._read(file, Boots) or Boots()
+        boot = f"{before.counter + 1:06d}-{secrets.token_hex(8)}"
+        self._save(file, Boots(before.counter + 1, boot, clean=False))
+        if not before.boot:
+            return boot, None
+        return boot, PreviousBoot(before.boot, before.clean, before.last_seq)
+
+    def end_boot(self, last_seq: dict[str, int]) -> None:
+        """Record that this boot ended in order, and how far its predictions came."""
+        file = self.path / "boot.json"
+        before = self._read(file, Boots) or Boots()
+        self._save(file, Boots(before.counter, before.boot, clean=True, last_seq=last_seq))
+
+    # --- files
+
+    def write(self, file: Path, data: bytes) -> None:
+        """Replace a file in one step that a power cut cannot halve."""
+        handle, beside = tempfile.mkstemp(dir=file.parent, prefix=".", suffix=".part")
+        try:
+            with os.fdopen(handle, "wb") as out:
+                out.write(data)
+                out.flush()
+                os.fsync(out.fileno())
+            os.replace(beside, file)
+        except BaseException:
+            Path(beside).unlink(missing_ok=True)
+            raise
+        _flush_folder(file.parent)
+
+    def _model_of(self, sha256: str) -> str:
+        """Return which model a bundle is of; looked up once, for it is hashed to be opened."""
+        if sha256 not in self._models:
+            try:
+                self._models[sha256] = self.open(sha256).manifest.name
+            except BundleRefused:
+                return ""
+        return self._models[sha256]
+
+    def _bundles(self) -> list[Path]:
+        return [f for f in (self.path / "bundles").iterdir() if f.name.endswith(BUNDLE)]
+
+    def _proofs(self) -> Proofs:
+        return self._read(self.path / "proofs.json", Proofs) or Proofs()
+
+    def _read(self, file: Path, kind: type[T]) -> T | None:
+        try:
+            digest, _, body = file.read_bytes().partition(b"\n")
+        except FileNotFoundError:
+            return None
+        if hashlib.sha256(body).hexdigest().encode() != digest:
+            return None
+        try:
+            return msgspec.json.decode(body, type=kind)
+        except msgspec.DecodeError:
+            return None
+
+    def _save(self, file: Path, value: Struct) -> None:
+        body = msgspec.json.encode(value)
+        self.write(file, hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+
+
+def _flush_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,314 @@
+"""Moves this device to what its group's assignment says, and back where that goes wrong.
+
+One thread takes events in order. Where a version stands is written down before it is acted on, so
+that ``resume`` finds a row of ``lifecycle.RESUME`` for whatever was interrupted.
+"""
+
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from edge_agent.download import Cancelled, Download
+from edge_agent.fit import Refused, Site, StreamShape, check_stream, choose_variant
+from edge_agent.life import Life
+from edge_agent.lifecycle import RESUME, Event, Resume, State
+from edge_agent.reporter import Reporter
+from edge_agent.slot import Loaded, Slot
+from edge_agent.staging import StagingFailed, stage
+from edge_agent.store import Floor, Proof, Store
+from edge_bundle.archive import Bundle
+from edge_bundle.errors import ArtifactRefused, ConfigError
+from edge_bundle.inference import Inference
+from edge_bundle.runtimes.loader import runtime_version
+from edge_wire.assignment import Assignment, Encoding, Ref, Variant, choose_ref
+from edge_wire.errors import MessageRefused, TrustRefused
+from edge_wire.link import Broker
+from edge_wire.messages import Accepted, Reason
+from edge_wire.topics import Topics
+
+MAX_TRIAL_BOOTS: Final = 3
+"""A version that is on trial at more starts than this without coming through is left."""
+HEALTHY_WINDOWS: Final = 3
+"""So many windows without an error end a trial well."""
+
+
+@dataclass(slots=True)
+class Place:
+    """Where one model runs."""
+
+    slot: Slot
+    shape: StreamShape
+    life: Life
+    good_windows: int = 0
+    """Of the present trial; counted by the worker."""
+
+
+class Updater:
+    """The one place that decides what runs."""
+
+    def __init__(
+        self, site: Site, store: Store, broker: Broker, topics: Topics, reporter: Reporter
+    ) -> None:
+        self._site = site
+        self._store = store
+        self._broker = broker
+        self._topics = topics
+        self._reporter = reporter
+        self._places: dict[str, Place] = {}
+        self._events: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._desired: bytes | None = None
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="updater", daemon=True)
+
+    # --- what others call
+
+    def add(self, slot: Slot, shape: StreamShape) -> None:
+        """Take charge of a model; before ``start``."""
+        self._places[slot.model] = Place(slot, shape, Life(self._store, slot.model))
+
+    def start(self) -> None:
+        """Begin to take events."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread; a fetch is broken off and goes on at the next start."""
+        self._stopping.set()
+        self._events.put(lambda: None)
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def desire(self, message: bytes) -> None:
+        """Take a desired message; one that nobody looked at yet is replaced by it."""
+        self._desired = message
+        self._events.put(self._follow_desired)
+
+    def on_healthy(self, slot: Slot, loaded: Loaded) -> None:
+        """Learn from the worker that a window of a trial went well."""
+        place = self._places[slot.model]
+        place.good_windows += 1
+        if place.good_windows == HEALTHY_WINDOWS:
+            self._events.put(lambda: self._commit(place, loaded.bundle))
+
+    def on_unhealthy(self, slot: Slot, loaded: Loaded, why: str) -> None:
+        """Learn from the worker that a model failed, and that it is left if it was on trial."""
+        place = self._places[slot.model]
+        self._events.put(lambda: self._leave(place, loaded.bundle, why))
+
+    def resume(self, configured: dict[str, str]) -> None:
+        """Set running what ran before the restart; before ``start``.
+
+        Args:
+            configured: for a model the sha256, in the store, of the bundle that the configuration
+                names: what runs where nothing else does.
+        """
+        for name, place in self._places.items():
+            life = place.life
+            if RESUME[life.state] is not Resume.TRY_AGAIN or not self._resume_trial(place):
+                record = life.record
+                choices = (record.running, record.previous, configured.get(name))
+                any(self._run_again(place, c) for c in dict.fromkeys(choices) if c)
+            self._report(place)
+
+    # --- one version's way
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            event = self._events.get()
+            if not self._stopping.is_set():
+                event()
+
+    def _follow_desired(self) -> None:
+        message, self._desired = self._desired, None
+        if message is None:
+            return  # an earlier event of the queue took this newer one
+        try:
+            assignment = self._accept(message)
+        except Refused as refused:
+            self._reporter.set_refused(refused.reason, str(refused))
+            return
+        for name, model in assignment.models.items():
+            ref = choose_ref(model, self._site.device, self._site.labels)
+            if name in self._places and ref is not None:
+                self._pursue(self._places[name], ref, assignment)
+
+    def _accept(self, message: bytes) -> Assignment:
+        from edge_wire import trust  # brings cryptography, which nothing needs before
+
+        try:
+            root = trust.read_root(self._store.root_file().read_bytes())
+        except FileNotFoundError:
+            advice = "no root of trust here: run edge-agent trust CONFIG.toml root.json"
+            raise Refused(Reason.NO_ROOT, advice) from None
+        except TrustRefused as error:
+            raise Refused(Reason.NO_ROOT, str(error)) from None
+        try:
+            assignment = trust.verify(message, root)
+        except MessageRefused as error:
+            raise Refused(Reason.UNTRUSTED, str(error)) from None
+        if assignment.group != self._site.group:
+            raise Refused(
+                Reason.OTHER_GROUP, f"for group {assignment.group}, we are in {self._site.group}"
+            )
+        floor, ours = self._store.floor(), Floor(assignment.group, assignment.issued)
+        if floor and floor.group == ours.group and ours.issued < floor.issued:
+            raise Refused(Reason.OLD_ASSIGNMENT, f"issued {ours.issued}, not after {floor.issued}")
+        if ours != floor:
+            self._store.save_floor(ours)
+        self._reporter.set_accepted(Accepted(ours.group, ours.issued))
+        return assignment
+
+    def _pursue(self, place: Place, ref: Ref, assignment: Assignment) -> None:
+        life = place.life
+        try:
+            variant = choose_variant(ref, self._site)
+        except Refused as refused:
+            life.offer(ref.variants[0].sha256, ref.attempt)
+            self._reject(place, refused)
+            return
+        if life.is_settled(variant.sha256) or life.is_on_trial(variant.sha256):
+            self._report(place)
+            return
+        failure = life.failure(variant.sha256, ref.attempt)
+        if failure is not None:
+            life.recall(failure)
+            self._report(place)
+            return
+        if life.record.running == variant.sha256 and life.state is not State.TRIAL:
+            life.settle()
+            self._report(place)
+            return
+        life.offer(variant.sha256, ref.attempt)
+        self._report(place)
+        try:
+            bundle = self._obtain(place, variant, assignment.encodings.get(variant.sha256, ()))
+            check_stream(bundle.manifest.stream, place.shape)
+            self._prove(bundle)
+            self._move(place, Event.PROVEN)
+            self._activate(place, bundle)
+        except Refused as refused:
+            self._reject(place, refused)
+        except Cancelled:
+            self._move(place, Event.SUPERSEDED)
+
+    def _obtain(self, place: Place, variant: Variant, encodings: tuple[Encoding, ...]) -> Bundle:
+        try:
+            bundle = self._store.open(variant.sha256)
+        except ArtifactRefused:
+            self._store.remove(variant.sha256)  # not there, or damaged
+        else:
+            self._move(place, Event.HELD)
+            return bundle
+        if not encodings:
+            raise Refused(Reason.NO_ENCODING, f"nothing says how {variant.sha256[:12]} travels")
+        # The blob and the bundle that it becomes are both on disk for a moment.
+        if not self._store.make_room(variant.length + encodings[0].length, self._kept()):
+            raise Refused(Reason.STORE_FULL, f"no room for {variant.length} bytes")
+        self._move(place, Event.FETCH)
+        download = Download(self._store, self._broker, self._topics, self._site.device, variant)
+        try:
+            bundle = download.run(encodings[0], self._is_outdated)
+        except (MessageRefused, ArtifactRefused) as error:
+            raise Refused(Reason.BAD_BUNDLE, str(error)) from None
+        except OSError as error:
+            raise Refused(Reason.STORE_FULL, str(error)) from None
+        self._move(place, Event.VERIFIED)
+        return bundle
+
+    def _is_outdated(self) -> bool:
+        return self._stopping.is_set() or self._desired is not None
+
+    def _prove(self, bundle: Bundle) -> None:
+        try:
+            runtime = runtime_version(bundle.manifest.format)
+            proof = Proof(bundle.sha256, runtime, self._site.agent)
+            if not self._store.is_proven(proof):
+                stage(bundle, self._site.threads, self._site.profile)
+                self._store.save_proof(proof)
+        except StagingFailed as failed:
+            raise Refused(failed.reason, failed.detail) from None
+        except ConfigError as error:
+            raise Refused(Reason.NO_VARIANT, str(error)) from None
+
+    def _activate(self, place: Place, bundle: Bundle) -> None:
+        loaded = self._load(bundle)
+        place.life.begin_trial(bundle)
+        place.good_windows = 0
+        self._report(place)
+        place.slot.offer(loaded, trial=True)
+
+    def _load(self, bundle: Bundle) -> Loaded:
+        try:
+            return Loaded(bundle, Inference.open(bundle, self._site.threads))
+        except (ArtifactRefused, ConfigError) as error:
+            raise Refused(Reason.LOAD_FAILED, str(error)) from None
+
+    # --- how it ends
+
+    def _commit(self, place: Place, bundle: Bundle) -> None:
+        if not place.life.is_on_trial(bundle.sha256):
+            return  # superseded while the event waited
+        place.life.commit()
+        place.slot.settle()
+        self._store.make_room(0, self._kept())
+        self._report(place)
+
+    def _leave(self, place: Place, bundle: Bundle, why: str) -> None:
+        life = place.life
+        if life.is_on_trial(bundle.sha256):
+            life.fail(Event.UNHEALTHY, Reason.TRIAL_FAILED, why)
+            runs = place.slot.running
+            life.set_runs(runs.bundle if runs else None)
+        elif life.is_settled(bundle.sha256):
+            previous = life.record.previous
+            life.fail(Event.UNHEALTHY, Reason.TRIAL_FAILED, why)
+            if previous is not None:
+                self._run_again(place, previous)
+        self._report(place)
+
+    def _reject(self, place: Place, refused: Refused) -> None:
+        place.life.fail(Event.REFUSED, refused.reason, str(refused))
+        self._report(place)
+
+    # --- after a restart
+
+    def _resume_trial(self, place: Place) -> bool:
+        """Go on with the trial that a restart interrupted; tell whether something runs."""
+        life, record = place.life, place.life.record
+        if record.target is None or record.trial_boots >= MAX_TRIAL_BOOTS:
+            why = f"not through its trial after {record.trial_boots} starts"
+            life.fail(Event.UNHEALTHY, Reason.TRIAL_FAILED, why)
+            return False
+        # Counted before it is loaded: a model that ends the process must not do so for ever.
+        life.count_trial_boot()
+        try:
+            bundle = self._store.open(record.target)
+            loaded = self._load(bundle)
+            before = self._load(self._store.open(record.running)) if record.running else None
+        except (Refused, ArtifactRefused) as error:
+            life.fail(Event.UNHEALTHY, Reason.LOAD_FAILED, str(error))
+            return False
+        life.set_runs(bundle)
+        place.slot.offer(loaded, trial=True, fallback=before)
+        return True
+
+    def _run_again(self, place: Place, sha256: str) -> bool:
+        try:
+            bundle = self._store.open(sha256)
+            check_stream(bundle.manifest.stream, place.shape)
+            place.slot.offer(self._load(bundle))
+        except (Refused, ArtifactRefused):
+            return False
+        place.life.run(bundle)
+        return True
+
+    def _kept(self) -> set[str]:
+        return set().union(*(p.life.keep() for p in self._places.values()))
+
+    def _move(self, place: Place, event: Event) -> None:
+        place.life.move(event)
+        self._report(place)
+
+    def _report(self, place: Place) -> None:
+        self._reporter.set_model(place.slot.model, place.life.report())
