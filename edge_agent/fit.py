@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from edge_bundle.manifest import Channel, Stream
-from edge_bundle.recording import RATE_TOLERANCE
+from edge_bundle.manifest import RATE_TOLERANCE, Channel, Stream
 from edge_wire.assignment import Ref, Requires, Variant
 from edge_wire.messages import Reason
 

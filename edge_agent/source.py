@@ -9,8 +9,8 @@ from edge_agent.config import LoadedConfig, SourceTable
 from edge_agent.fit import StreamShape
 from edge_agent.ring import Chunk
 from edge_bundle.errors import ArtifactRefused
-from edge_bundle.manifest import Channel
-from edge_bundle.recording import RATE_TOLERANCE, Recording, read_recordings
+from edge_bundle.manifest import RATE_TOLERANCE, Channel
+from edge_bundle.recording import Recording, read_recordings
 
 TICK_S: Final = 0.02
 """A replay wakes up at most this often; it gives all the samples that are due."""

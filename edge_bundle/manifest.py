@@ -16,6 +16,8 @@ from edge_bundle.features import Standardise, shape_after
 
 SCHEMA: Final = 1
 MAX_MANIFEST_BYTES: Final = 1 << 20
+RATE_TOLERANCE: Final = 0.02
+"""Relative; what is further off than this from a stream's rate does not fit the stream."""
 
 # Python's ``$`` also matches before a line's end, and its ``\d`` is any script's digit.
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$(?!\n)")]

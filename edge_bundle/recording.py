@@ -19,11 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_bundle.errors import ConfigError, RecordingRefused
-from edge_bundle.manifest import Stream
+from edge_bundle.manifest import RATE_TOLERANCE, Stream
 from edge_bundle.tensor import Array, Float32Array
 
-RATE_TOLERANCE = 0.02
-"""Relative; a recording whose rate is further off than this does not fit the stream."""
 MAX_RECORDING_BYTES = 1 << 30
 UNLABELLED = -1
 

@@ -162,10 +162,14 @@ def _end(text: str) -> str:
 
 
 def _refuse_unknown(document: Document, path: Path_, value: object, kind: inspect.Type) -> None:
-    for member in kind.types if isinstance(kind, inspect.UnionType) else (kind,):
+    members = kind.types if isinstance(kind, inspect.UnionType) else (kind,)
+    tagged = sum(isinstance(m, inspect.StructType) and m.tag is not None for m in members)
+    for member in members:
         if isinstance(value, dict) and isinstance(member, inspect.StructType):
-            if member.tag is not None and value.get(member.tag_field, member.tag) != member.tag:
-                continue  # another kind of the union
+            # Where only one kind can be, its tag may be left out.
+            tag = value.get(member.tag_field, member.tag if tagged == 1 else None)
+            if member.tag is not None and tag != member.tag:
+                continue  # another kind of the union, or none: msgspec says so
             _refuse_unknown_in_table(document, path, value, member)
         elif isinstance(value, list) and isinstance(
             member, inspect.ListType | inspect.VarTupleType

@@ -55,8 +55,7 @@ class TfliteModel:
 
     def __init__(self, data: bytes, threads: int) -> None:
         try:
-            self._interpreter = _INTERPRETER(model_content=data, num_threads=threads)
-            self._interpreter.allocate_tensors()
+            self._interpreter = _build(data, threads)
             inputs = self._interpreter.get_input_details()
             outputs = self._interpreter.get_output_details()
             self.inputs = tuple(_spec(t) for t in inputs)
@@ -66,7 +65,13 @@ class TfliteModel:
         except Exception as error:  # the bindings raise what they like on a damaged file
             raise ModelRefused(f"{VERSION}: {_first_line(error)}") from None
         self._input_ids = [t["index"] for t in inputs]
-        self._views = [self._interpreter.tensor(t["index"]) for t in outputs]
+        self._output_ids = [t["index"] for t in outputs]
+        self._views = [self._interpreter.tensor(n) for n in self._output_ids]
+        # reset_all_variables leaves resource variables, whose type is object, as they are, and
+        # so does allocate_tensors (tried): a model that has them is built anew.
+        tensors = self._interpreter.get_tensor_details()
+        has_resources = any(np.dtype(t["dtype"]).kind == "O" for t in tensors)
+        self._again = (data, threads) if has_resources else None
 
     def input(self, index: int) -> Array:
         return self._inputs[index]
@@ -85,10 +90,20 @@ class TfliteModel:
         return self._outputs[index]
 
     def reset(self) -> None:
-        self._interpreter.reset_all_variables()
+        if self._again:
+            self._interpreter = _build(*self._again)
+            self._views = [self._interpreter.tensor(n) for n in self._output_ids]
+        else:
+            self._interpreter.reset_all_variables()
 
     def close(self) -> None:
         del self._views, self._interpreter
+
+
+def _build(data: bytes, threads: int) -> Any:
+    interpreter = _INTERPRETER(model_content=data, num_threads=threads)
+    interpreter.allocate_tensors()
+    return interpreter
 
 
 def _spec(details: dict[str, Any]) -> TensorSpec:
