@@ -1,0 +1,123 @@
+"""Golden vectors prove a device, and nothing passes that is not near what the converter saw."""
+
+import io
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge_bundle.archive import write_bundle
+from edge_bundle.errors import BundleRefused
+from edge_bundle.golden import GoldenResult, check_golden, pack_golden
+from edge_bundle.inference import Inference
+from edge_bundle.runtimes.loader import load_model
+from tests.edge_bundle.bundles import MODEL, watch_manifest, watch_windows, write_watch_bundle
+
+
+@pytest.fixture
+def inference() -> Iterator[Inference]:
+    opened = Inference(watch_manifest(), load_model(MODEL.read_bytes(), "onnx"))
+    yield opened
+    opened.close()
+
+
+def true_vectors(inference: Inference) -> dict[str, Any]:
+    with np.load(io.BytesIO(pack_golden(inference, watch_windows()))) as arrays:
+        return dict(arrays)
+
+
+def check(folder: Path, inference: Inference, golden: bytes) -> GoldenResult:
+    files = {"model.onnx": MODEL.read_bytes(), "golden.npz": golden}
+    return check_golden(write_bundle(folder, watch_manifest(), files), inference)
+
+
+def packed(**arrays: Any) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def test_true_bundle_passes(tmp_path: Path) -> None:
+    bundle = write_watch_bundle(tmp_path)
+    result = check_golden(bundle, Inference.open(bundle))
+    assert (result.windows, result.ok, result.tolerance) == (3, True, 1e-4)
+    assert result.largest < 1e-6
+
+
+def test_the_same_vectors_give_the_same_bytes(inference: Inference) -> None:
+    assert pack_golden(inference, watch_windows()) == pack_golden(inference, watch_windows())
+
+
+@pytest.mark.parametrize(("error", "ok"), [(0.9e-4, True), (1.2e-4, False), (1.0, False)])
+@pytest.mark.parametrize("window", [0, 2])
+def test_score_further_off_than_the_tolerance_fails(
+    tmp_path: Path, inference: Inference, window: int, error: float, ok: bool
+) -> None:
+    arrays = true_vectors(inference)
+    arrays["scores"][window, 3] -= error
+    result = check(tmp_path, inference, packed(**arrays))
+    assert result.ok is ok
+    assert result.largest == pytest.approx(error, rel=0.01)
+
+
+@pytest.mark.parametrize("array", ["windows", "scores"])
+@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_what_is_no_number_never_passes(
+    tmp_path: Path, inference: Inference, array: str, place: int, value: float
+) -> None:
+    arrays = true_vectors(inference)
+    arrays[array][place] = value
+    assert not check(tmp_path, inference, packed(**arrays)).ok
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"windows": np.zeros((3, 99, 6), np.float32)},
+        {"windows": np.zeros((3, 600), np.float32)},
+        {"windows": np.zeros((2, 100, 6), np.float32)},
+        {"windows": np.float32(0)},
+        {"windows": np.full((3, 100, 6), "x")},
+        {"windows": np.zeros((3, 100, 6), complex)},
+        {"windows": np.full((3, 100, 6), None)},
+        {"scores": np.zeros((3, 6), np.float32)},
+        {"scores": np.zeros((7, 3), np.float32)},
+        {"scores": np.float32(0)},
+        {"scores": np.full((3, 7), "0.1")},
+        {"windows": np.zeros((0, 100, 6)), "scores": np.zeros((0, 7))},
+    ],
+)
+def test_arrays_of_other_shapes_or_types_are_refused(
+    tmp_path: Path, inference: Inference, change: dict[str, Any]
+) -> None:
+    with pytest.raises(BundleRefused, match=r"golden\.npz: "):
+        check(tmp_path, inference, packed(**(true_vectors(inference) | change)))
+
+
+def zip_without_arrays() -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as out:
+        out.writestr("windows", b"x")
+        out.writestr("scores", b"x")
+    return buffer.getvalue()
+
+
+def npy() -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, np.zeros(3))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "golden",
+    [b"", b"junk", b"PK\3\4 and then nothing", npy(), zip_without_arrays(), packed(windows=1)],
+)
+def test_damaged_vectors_are_refused(tmp_path: Path, inference: Inference, golden: bytes) -> None:
+    with pytest.raises(BundleRefused, match=r"golden\.npz: ") as refused:
+        check(tmp_path, inference, golden)
+    assert "\n" not in str(refused.value)

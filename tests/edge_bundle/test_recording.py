@@ -1,0 +1,269 @@
+"""Recordings of both formats are what the stream describes, or refused in one line."""
+
+import io
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_bundle import recording as recordings
+from edge_bundle.errors import ConfigError, RecordingRefused
+from edge_bundle.manifest import Channel, Stream
+from edge_bundle.recording import Recording, read_recordings
+from tests.edge_bundle.bundles import LABELS, RECORDING
+from tests.edge_bundle.bundles import STREAM as WATCH
+
+STREAM = Stream(rate_hz=10.0, channels=(Channel("a", "g"), Channel("b", "g")), window=4, hop=2)
+VALUES = np.arange(20, dtype=np.float32).reshape(10, 2)
+
+
+def npz(folder: Path, **arrays: Any) -> Path:
+    path = folder / "some.npz"
+    np.savez(path, **arrays)
+    return path
+
+
+def csv(folder: Path, text: str, encoding: str = "utf-8") -> Path:
+    path = folder / "some.csv"
+    path.write_text(text, encoding=encoding)
+    return path
+
+
+def refusal(source: Path | str, stream: Stream = STREAM) -> str:
+    with pytest.raises(RecordingRefused) as refused:
+        read_recordings(source, stream)
+    assert str(refused.value).startswith(str(source).partition("#")[0])
+    assert "\n" not in str(refused.value)
+    return str(refused.value)
+
+
+def test_example_is_read_whole() -> None:
+    read = read_recordings(RECORDING, WATCH)
+    assert len(read) == 14
+    assert {r.samples.shape for r in read} == {(500, 6)}
+    assert {r.samples.dtype for r in read} == {np.dtype(np.float32)}
+    assert {r.label(0, 500) for r in read} == set(LABELS)
+    assert read[3].name == f"{RECORDING}#3"
+    assert read[3].rate_hz == 50.0
+
+
+def test_recordings_lie_one_after_another(tmp_path: Path) -> None:
+    path = npz(tmp_path, values=VALUES.astype(np.int16), lengths=np.array([4, 6], np.uint8))
+    first, second = read_recordings(path, STREAM)
+    np.testing.assert_array_equal(first.samples, VALUES[:4])
+    np.testing.assert_array_equal(second.samples, VALUES[4:])
+    assert second.samples.flags.c_contiguous
+    assert (first.label(0, 4), first.channels, first.rate_hz) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "expected"), [("0", [0]), ("0-2,5", [0, 1, 2, 5]), ("3,1", [3, 1]), ("", range(8))]
+)
+def test_selection_names_recordings(tmp_path: Path, chosen: str, expected: list[int]) -> None:
+    folder = tmp_path / "my #1"
+    folder.mkdir()
+    path = npz(folder, values=np.repeat(np.arange(8.0), 8).reshape(32, 2), lengths=[4] * 8)
+    read = read_recordings(f"{path}#{chosen}", STREAM)
+    assert [r.samples[0, 0] for r in read] == list(expected)
+    assert [r.name for r in read] == [f"{path}#{n}" for n in expected]
+
+
+@pytest.mark.parametrize("chosen", ["1", "0-1", "x", "-1", "1-0", "0,", "0-", " 0", "9" * 5000])
+def test_selection_that_cannot_be_says_what_can(tmp_path: Path, chosen: str) -> None:
+    path = npz(tmp_path, values=VALUES)
+    with pytest.raises(ConfigError, match="the file has recordings 0 to 0"):
+        read_recordings(f"{path}#{chosen}", STREAM)
+
+
+def test_label_of_a_window_is_the_one_that_all_its_samples_share() -> None:
+    codes = np.array([0, 0, 1, 1, -1, 1])
+    read = Recording("r", VALUES[:6], None, None, codes, ("walk", "run"))
+    windows = [(0, 2), (1, 3), (2, 4), (3, 5), (4, 5), (5, 6), (6, 6)]
+    expected = ["walk", None, "run", None, None, "run", None]
+    assert [read.label(*w) for w in windows] == expected
+
+
+def test_csv_columns_are_found_by_name_with_time_and_labels(tmp_path: Path) -> None:
+    rows = [
+        f"{n * 100},{n}.5,x,{-n},{'' if n == 4 else 'walk' if n < 3 else 'run'}" for n in range(8)
+    ]
+    text = "\n".join(["time_ms,b,other,a,label", *rows])
+    (read,) = read_recordings(csv(tmp_path, text), STREAM)
+    np.testing.assert_array_equal(read.samples[:2], [[0, 0.5], [-1, 1.5]])
+    assert read.rate_hz == pytest.approx(10)
+    labels = [read.label(n, n + 1) for n in range(8)]
+    assert labels == ["walk"] * 3 + ["run", None, "run", "run", "run"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_csv_of_a_spreadsheet_is_read(tmp_path: Path, encoding: str) -> None:
+    text = "a,b\r\n" + "1,2\r\n" * 4
+    (read,) = read_recordings(csv(tmp_path, text, encoding), STREAM)
+    assert read.samples.tolist() == [[1, 2]] * 4
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "no column 'a'; the header has "),
+        ("a,c\n1,2\n", "no column 'b'; the header has a, c"),
+        ("1,2\n3,4\n", "no column 'a'"),
+        ("a,b\n1,2\n1,x\n", "line 3, column b: 'x', expected a number"),
+        ("a,b\n1\n", "line 2, column b: None, expected a number"),
+        ("a,b\n", "0 samples, one window needs 4"),
+        ("a,b\n1,2\n1,2\n1,2\n", "3 samples, one window needs 4"),
+        ("a,b\n" + "1,2\n" * 3 + "1,nan\n", "sample 3, channel b: nan, expected a finite number"),
+        ("a,b\n" + "1e300,2\n" * 4, "sample 0, channel a: inf, expected a finite number"),
+        ("time_s,a,b\n0,1,1\n1,1,1\n2,1,1\n3,1,1\n", "1 Hz, the stream has 10 Hz"),
+        ('a,b\n"' + "1" * 200_000 + '",2\n', "not a readable .csv"),
+    ],
+)
+def test_wrong_csv_is_refused_with_line_and_column(tmp_path: Path, text: str, message: str) -> None:
+    assert message in refusal(csv(tmp_path, text))
+
+
+def test_csv_that_is_not_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "some.csv"
+    path.write_bytes(b"a,b\n\xff\xfe,1\n")
+    assert "not a readable .csv" in refusal(path)
+
+
+NAN = np.where(np.arange(20).reshape(10, 2) == 7, np.nan, VALUES)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"samples": VALUES}, "expected an array 'values', found samples"),
+        ({}, "found nothing"),
+        ({"values": VALUES[:, 0]}, "values: float32 [10], expected numbers"),
+        ({"values": np.float32(1)}, "values: float32 [], expected numbers"),
+        ({"values": VALUES.astype(str)}, "expected numbers"),
+        ({"values": VALUES.astype(complex)}, "values: complex128"),
+        ({"values": VALUES.astype(object)}, "not a readable .npz"),
+        ({"values": VALUES, "rate_hz": np.array([None])}, "not a readable .npz"),
+        ({"values": np.empty((0, 2)), "lengths": np.empty(0, int)}, "no recording in it"),
+        ({"values": VALUES, "lengths": [4, 5]}, "lengths: sum 9, expected the 10 samples"),
+        ({"values": VALUES, "lengths": [-1, 11]}, "lengths: sum 10"),
+        ({"values": VALUES, "lengths": [1 << 62] * 4 + [10]}, "lengths: sum 18446744073709551626"),
+        ({"values": VALUES, "lengths": [10.0]}, "lengths: float64 [1], expected counts"),
+        ({"values": VALUES, "lengths": ["10"]}, "lengths: <U2 [1], expected counts"),
+        ({"values": VALUES, "lengths": [[4], [6]]}, "lengths: int64 [2, 1], expected counts"),
+        (
+            {"values": VALUES, "y": [0, 1], "y_labels": ["p", "q"]},
+            "expected an index for each of 1",
+        ),
+        ({"values": VALUES, "y": [0.5], "y_labels": ["p"]}, "y: float64 [1]"),
+        ({"values": VALUES, "y": [1], "y_labels": ["p"]}, "y: from 1 to 1, y_labels has 1 labels"),
+        ({"values": VALUES, "y": [-2], "y_labels": ["p"]}, "y: from -2"),
+        ({"values": VALUES, "y": [0]}, "y_labels has 0 labels"),
+        ({"values": VALUES, "y": [1], "y_labels": "pq"}, "y_labels has 1 labels"),
+        ({"values": VALUES[:, :1]}, "1 channels, the stream has 2: a, b"),
+        ({"values": VALUES, "channels": ["b", "a"]}, "channels b, a, expected a, b"),
+        ({"values": VALUES, "channels": "ab"}, "channels ab, expected a, b"),
+        ({"values": VALUES, "rate_hz": 9.7}, "9.7 Hz, the stream has 10 Hz"),
+        ({"values": VALUES, "rate_hz": np.nan}, "nan Hz, the stream has 10 Hz"),
+        ({"values": VALUES, "rate_hz": [10.0, 10.0]}, "rate_hz: float64 [2], expected one number"),
+        ({"values": VALUES, "rate_hz": "fast"}, "rate_hz: <U4 [], expected one number"),
+        (
+            {"values": NAN, "channels": ["a", "b"]},
+            "sample 3, channel b: nan, expected a finite number",
+        ),
+        (
+            {"values": VALUES * np.float64(1e300)},
+            "sample 0, channel 1: inf, expected a finite number",
+        ),
+        ({"values": VALUES[:3]}, "3 samples, one window needs 4"),
+        ({"values": VALUES, "lengths": [7, 3]}, "#1: 3 samples, one window needs 4"),
+    ],
+)
+def test_wrong_npz_is_refused(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:
+    assert message in refusal(npz(tmp_path, **arrays))
+
+
+def test_rate_within_tolerance_is_taken(tmp_path: Path) -> None:
+    for rate in (9.81, 10.19, np.array([10])):
+        assert read_recordings(npz(tmp_path, values=VALUES, rate_hz=rate), STREAM)
+
+
+def test_missing_file_and_other_formats_are_named(tmp_path: Path) -> None:
+    for missing in ("no.npz", "no.npz#0", "no/no.csv"):
+        with pytest.raises(FileNotFoundError, match=f"{missing}: no such recording"):
+            read_recordings(tmp_path / missing, STREAM)
+    with pytest.raises(FileNotFoundError):
+        read_recordings(tmp_path, STREAM)
+    other = tmp_path / "some.wav"
+    other.write_bytes(b"RIFF")
+    assert "expected a .npz or a .csv file" in refusal(other)
+
+
+def test_file_that_unpacks_to_too_much_is_refused_unread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "some.npz"
+    np.savez_compressed(path, values=np.zeros((100_000, 2), np.float32))
+    monkeypatch.setattr(recordings, "MAX_RECORDING_BYTES", 500_000)
+    assert "bytes unpacked, at most 500000" in refusal(path)
+    monkeypatch.setattr(recordings, "MAX_RECORDING_BYTES", 100)
+    assert "larger than 100 bytes" in refusal(path)
+
+
+def test_array_with_an_absurd_header_is_refused(tmp_path: Path) -> None:
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": "<f4", "fortran_order": False, "shape": (10**13, 2)}
+    )
+    path = tmp_path / "some.npz"
+    with zipfile.ZipFile(path, "w") as out:
+        out.writestr("values.npy", header.getvalue())
+    assert "not a readable .npz" in refusal(path)
+
+
+def test_member_that_is_no_array_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "some.npz"
+    with zipfile.ZipFile(path, "w") as out:
+        out.writestr("values", b"not an array")
+    assert "expected numbers" in refusal(path)
+
+
+@given(st.data(), st.booleans())
+def test_damaged_npz_is_refused_or_the_same(data: st.DataObject, compressed: bool) -> None:
+    buffer = io.BytesIO()
+    arrays: dict[str, Any] = {"values": VALUES, "lengths": np.array([4, 6]), "y": [0, 1]}
+    (np.savez_compressed if compressed else np.savez)(buffer, **arrays, y_labels=["p", "q"])
+    damaged = bytearray(buffer.getvalue())
+    position = data.draw(st.integers(0, len(damaged) - 1))
+    damaged[position] ^= data.draw(st.integers(1, 255))
+    if data.draw(st.booleans()):
+        del damaged[position:]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "some.npz"
+        path.write_bytes(damaged)
+        try:
+            read = read_recordings(path, STREAM)
+        except RecordingRefused:
+            return
+    np.testing.assert_array_equal(np.concatenate([r.samples for r in read]), VALUES)
+
+
+@given(
+    st.lists(st.tuples(*[st.floats(-(2.0**90), 2.0**90, width=32)] * 2), min_size=4, max_size=30)
+)
+def test_csv_and_npz_of_the_same_samples_are_equal(rows: list[tuple[float, float]]) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        text = "\n".join(["b,a", *(f"{b!r},{a!r}" for a, b in rows)])
+        (one,) = read_recordings(csv(folder, text), STREAM)
+        (two,) = read_recordings(npz(folder, values=np.array(rows)), STREAM)
+    np.testing.assert_array_equal(one.samples, two.samples)
+
+
+def test_stream_of_the_example_refuses_another_rate() -> None:
+    other = msgspec.structs.replace(WATCH, rate_hz=100.0)
+    assert "50 Hz, the stream has 100 Hz" in refusal(RECORDING, other)
