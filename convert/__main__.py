@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from edge_bundle import VERSION
 from edge_bundle.command import run_command
 from edge_bundle.errors import ConfigError
 
@@ -21,7 +22,8 @@ NAME = "edge-convert"
 NEEDED = ("onnx", "onnxruntime", "rich")
 
 
-@click.group()
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(VERSION, prog_name=NAME)
 def cli() -> None:
     """Make a trained model small, measure it on real recordings, and pack it for devices."""
 

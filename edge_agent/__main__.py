@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from edge_agent import VERSION
+from edge_bundle import VERSION
 from edge_bundle.command import run_command
 
 

@@ -57,7 +57,8 @@ class Download:
         file = self._store.partial_file(blob)
         index = file.with_suffix(".index")
         _resume(receipt, file)
-        with file.open("r+b" if file.exists() else "w+b") as out:
+        # Unbuffered: what was fetched must outlive this process.
+        with file.open("r+b" if file.exists() else "w+b", buffering=0) as out:
 
             def keep(number: int, data: bytes) -> None:
                 if number == 0:
@@ -70,11 +71,15 @@ class Download:
         part = self._store.path / "bundles" / f".{self._variant.sha256}.part"
         try:
             decode_blob(file, part, self._variant.length, self._variant.sha256)
-            return self._store.adopt(part, self._variant.sha256)
-        finally:
-            # Right or wrong, it is of no more use: every chunk was what the sender signed.
-            file.unlink(missing_ok=True)
-            index.unlink(missing_ok=True)
+            bundle = self._store.adopt(part, self._variant.sha256)
+        except OSError:
+            raise  # the store's trouble, not the blob's: it stays for the next time
+        except BaseException:
+            # Every chunk was what the sender signed, so it would not be better another time.
+            _forget(file, index)
+            raise
+        _forget(file, index)
+        return bundle
 
     def _fetch(
         self,
@@ -175,3 +180,8 @@ def _resume(receipt: Receipt, file: Path) -> None:
                 receipt.accept(number, left.read(receipt.size(number)))
     except FileNotFoundError:
         return
+
+
+def _forget(*files: Path) -> None:
+    for file in files:
+        file.unlink(missing_ok=True)

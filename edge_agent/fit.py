@@ -70,7 +70,7 @@ def check_stream(wanted: Stream, found: StreamShape) -> None:
                 Reason.STREAM_MISMATCH,
                 f"channel {ours.name}: the model wants {theirs.unit}, the stream has {ours.unit}",
             )
-    if abs(found.rate_hz / wanted.rate_hz - 1) > RATE_TOLERANCE:
+    if not abs(found.rate_hz / wanted.rate_hz - 1) <= RATE_TOLERANCE:  # NaN is refused too
         raise Refused(
             Reason.STREAM_MISMATCH,
             f"the model wants {wanted.rate_hz:g} Hz, the stream has {found.rate_hz:g} Hz",

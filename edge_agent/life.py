@@ -18,6 +18,7 @@ REMEMBERED: Final = frozenset(
     {Reason.BAD_BUNDLE, Reason.LOAD_FAILED, Reason.GOLDEN_FAILED, Reason.TRIAL_FAILED}
 )
 """What is the bundle's own fault. The rest can be mended here, and is tried at every offer."""
+UNDER_WAY: Final = frozenset({State.OFFERED, State.DOWNLOADING, State.VERIFIED, State.STAGED})
 
 
 class Life:
@@ -28,9 +29,10 @@ class Life:
         self._name = name
         self.record = self._saved = store.record(name)
         self._runs: Bundle | None = None
-        self._reason: Reason | None = None
-        self._detail = ""
         self._state = self.record.state
+        failure = self.failure(self.record.target or "", self.record.attempt)
+        self._reason = failure.reason if failure else None
+        self._detail = failure.detail if failure else ""
 
     @property
     def state(self) -> State:
@@ -50,6 +52,10 @@ class Life:
         """Tell whether a bundle is on trial."""
         return self.record.target == sha256 and self._state is State.TRIAL
 
+    def is_running(self, sha256: str) -> bool:
+        """Tell whether a bundle is what runs, whatever became of other offers."""
+        return self.record.running == sha256
+
     def failure(self, sha256: str, attempt: int) -> Failure | None:
         """Return how this attempt at a bundle failed before."""
         return next(
@@ -67,21 +73,25 @@ class Life:
 
     def begin_trial(self, bundle: Bundle) -> None:
         """Write down that the target is about to run."""
-        self.move(Event.ACTIVATED)
-        self._save(trial_boots=0)
+        self._save(next_state(self._state, Event.ACTIVATED), trial_boots=0)
         self._runs = bundle
 
     def count_trial_boot(self) -> None:
         """Write down that the device started once more with the target on trial."""
-        self._save(trial_boots=self.record.trial_boots + 1)
+        self._save(self._state, trial_boots=self.record.trial_boots + 1)
+
+    def end_trial(self) -> None:
+        """Write down that the target is left for something newer, and is not to blame for it."""
+        self._save(next_state(self._state, Event.SUPERSEDED), target=None)
 
     def commit(self) -> None:
         """Write down that the target is what runs from now on."""
-        self.move(Event.HEALTHY)
         record = self.record
         changed = record.running != record.target
         self._save(
+            next_state(self._state, Event.HEALTHY),
             running=record.target,
+            running_attempt=record.attempt,
             previous=record.running if changed else record.previous,
             target=None,
         )
@@ -89,30 +99,49 @@ class Life:
     def run(self, bundle: Bundle) -> None:
         """Say that a bundle runs without a trial: after a restart, or by the configuration."""
         self._runs = bundle
-        if self.record.running != bundle.sha256:
+        sha256, record = bundle.sha256, self.record
+        if record.running != sha256:
+            previous = record.previous if record.previous != sha256 else None
+            self._save(
+                State.COMMITTED, running=sha256, running_attempt=0, previous=previous, target=None
+            )
+            self._reason, self._detail = None, ""
+        elif record.target is None:
             self._state = State.COMMITTED
-            self._save(running=bundle.sha256, target=None)
-        elif self.record.target is None:
-            self._state = State.COMMITTED
+
+    def lose(self) -> None:
+        """Write down that nothing runs, so that what ran is fetched and proven anew."""
+        state = self._state if self.record.target else State.RETIRED
+        self._save(state, running=None, running_attempt=0)
+        self._runs = None
 
     def fail(self, event: Event, reason: Reason, detail: str) -> None:
         """Write down that the target is refused or left, so that it is not tried again."""
+        record, state = self.record, next_state(self._state, event)
+        failure = Failure(record.target or "", record.attempt, state, reason, detail[:500])
+        # Said before it is written down: a full disk must not hide it.
+        self._state, self._reason, self._detail = state, reason, failure.detail
+        self._save(state, failures=self._remember(failure))
+
+    def leave(self, reason: Reason, detail: str) -> None:
+        """Write down that what runs failed: the one before it is what runs from now on."""
         record = self.record
-        left = record.target or record.running or ""
-        self._state = next_state(self._state, event)
-        failure = Failure(left, record.attempt, self._state, reason, detail[:500])
-        failures = record.failures
-        if reason in REMEMBERED:
-            others = (f for f in failures if (f.sha256, f.attempt) != (left, record.attempt))
-            failures = (*others, failure)[-MAX_FAILURES:]
-        was_running = record.running == left
-        self._save(
-            target=left,
-            running=record.previous if was_running else record.running,
-            previous=None if was_running else record.previous,
-            failures=failures,
+        failure = Failure(
+            record.running or "", record.running_attempt, State.ROLLED_BACK, reason, detail[:500]
         )
-        self._reason, self._detail = reason, failure.detail
+        busy = self._state in UNDER_WAY
+        if not busy:
+            self._state = next_state(State.COMMITTED, Event.UNHEALTHY)
+            self._reason, self._detail = reason, failure.detail
+        self._save(
+            self._state,
+            running=record.previous,
+            running_attempt=0,
+            previous=None,
+            target=record.target if busy else failure.sha256,
+            attempt=record.attempt if busy else failure.attempt,
+            failures=self._remember(failure),
+        )
 
     def recall(self, failure: Failure) -> None:
         """Say again how a version failed that was offered again."""
@@ -121,7 +150,7 @@ class Life:
 
     def settle(self) -> None:
         """Say that what runs is what is wanted, after something else was offered or failed."""
-        self.record = replace(self.record, target=None)
+        self.record = replace(self.record, target=None, attempt=self.record.running_attempt)
         self._state, self._reason, self._detail = State.COMMITTED, None, ""
 
     def set_runs(self, bundle: Bundle | None) -> None:
@@ -144,8 +173,18 @@ class Life:
             detail=self._detail,
         )
 
-    def _save(self, **changes: object) -> None:
-        record = replace(self.record, state=self._state, **changes)
+    def _remember(self, failure: Failure) -> tuple[Failure, ...]:
+        failures = self.record.failures
+        if failure.reason not in REMEMBERED:
+            return failures
+        key = failure.sha256, failure.attempt
+        others = (f for f in failures if (f.sha256, f.attempt) != key)
+        return (*others, failure)[-MAX_FAILURES:]
+
+    def _save(self, state: State, **changes: object) -> None:
+        """Write down a state; what could not be written has not happened."""
+        record = replace(self.record, state=state, **changes)
         if record != self._saved:
             self._store.save_record(self._name, record)
         self.record = self._saved = record
+        self._state = state

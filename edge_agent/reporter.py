@@ -1,6 +1,7 @@
 """What the device says of itself: birth, availability, and where each model stands."""
 
 import threading
+from collections.abc import Callable
 
 from edge_agent.clock import WallClock
 from edge_wire.errors import LinkError
@@ -25,7 +26,7 @@ class Reporter:
 
     def announce(self) -> None:
         """Say everything, as after a connect."""
-        self._publish("info", encode(self._info))
+        self.change_info(lambda info: info)
         self.say(Availability.ONLINE)
         self._report()
 
@@ -33,15 +34,11 @@ class Reporter:
         """Publish the device's availability."""
         self._publish("availability", availability.value.encode())
 
-    def set_info(self, info: Info) -> None:
-        """Change the birth message."""
-        self._info = info
-        self._publish("info", encode(info))
-
-    @property
-    def info(self) -> Info:
-        """The birth message."""
-        return self._info
+    def change_info(self, change: Callable[[Info], Info]) -> None:
+        """Change the birth message, and publish it."""
+        with self._lock:
+            self._info = change(self._info)
+            self._publish("info", encode(self._info))
 
     def set_model(self, name: str, report: ModelReport) -> None:
         """Change where a model stands."""

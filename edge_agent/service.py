@@ -2,6 +2,8 @@
 
 import logging
 import platform
+import queue
+import random
 import signal
 import threading
 from collections.abc import Callable
@@ -9,7 +11,6 @@ from typing import Final
 
 import msgspec
 
-from edge_agent import VERSION
 from edge_agent.capture import Capture
 from edge_agent.clock import WallClock
 from edge_agent.config import LoadedConfig
@@ -22,9 +23,10 @@ from edge_agent.reporter import Reporter
 from edge_agent.ring import Ring
 from edge_agent.slot import Made, Slot
 from edge_agent.source import open_source
-from edge_agent.store import Store
+from edge_agent.store import Store, StoreInUse
 from edge_agent.updater import Updater
 from edge_agent.worker import Worker
+from edge_bundle import VERSION
 from edge_bundle.errors import ArtifactRefused, ConfigError
 from edge_bundle.runtimes.loader import installed_formats
 from edge_wire.errors import LinkError
@@ -57,6 +59,9 @@ class Service:
         self._topics = Topics(config.broker.root)
         try:
             self._store = Store(loaded.resolve(config.store.path), config.store.max_bytes)
+            self._store.lock()
+        except StoreInUse as error:
+            raise loaded.error(("store", "path"), str(error)) from None
         except OSError as error:
             raise loaded.error(("store", "path"), f"{error.filename}: {error.strerror}") from None
         sources = [open_source(loaded, i) for i in range(len(config.source))]
@@ -132,7 +137,8 @@ class Service:
             Capture(self._feeds[t.name], s, self._note_end(t.name))
             for t, s in zip(config.source, sources, strict=True)
         ]
-        self._stopped = threading.Event()
+        # A signal handler may put into it at any moment, twice too; an Event could lock up.
+        self._stops: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def run(self) -> None:
         """Work until ``stop`` is called, then end in order."""
@@ -144,13 +150,20 @@ class Service:
         for capture in self._captures:
             capture.start()
         log.info("running as %s, boot %s", self._config.device.id, self._boot)
-        while not self._stopped.wait(REFRESH_S):
+        while not self._is_stopped(REFRESH_S * random.uniform(0.8, 1.2)):  # noqa: S311
             self._subscribe()
         self._end()
 
     def stop(self) -> None:
         """Let ``run`` end; may be called from a signal handler."""
-        self._stopped.set()
+        self._stops.put(None)
+
+    def _is_stopped(self, timeout_s: float) -> bool:
+        try:
+            self._stops.get(timeout=timeout_s)
+        except queue.Empty:
+            return False
+        return True
 
     def _end(self) -> None:
         for capture in self._captures:
@@ -164,17 +177,15 @@ class Service:
         self._link.stop()
         last = self._outbox.last_settled()
         self._store.end_boot({f"{stream}/{model}": seq for (stream, model), seq in last.items()})
+        self._store.unlock()
 
     def _give(self, made: Made) -> None:
         self._outbox.put(Entry((made.stream, made.model), made.seq, made.payload))
 
     def _note_end(self, stream: str) -> Callable[[str, str], None]:
         def note(state: str, detail: str) -> None:
-            info = self._reporter.info
-            streams = dict(info.streams)
-            streams[stream] = msgspec.structs.replace(streams[stream], state=state, detail=detail)
             log.info("source %s %s %s", stream, state, detail)
-            self._reporter.set_info(msgspec.structs.replace(info, streams=streams))
+            self._reporter.change_info(lambda info: _with_stream(info, stream, state, detail))
 
         return note
 
@@ -222,6 +233,11 @@ def run_service(loaded: LoadedConfig) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: service.stop())
     service.run()
+
+
+def _with_stream(info: Info, stream: str, state: str, detail: str) -> Info:
+    changed = msgspec.structs.replace(info.streams[stream], state=state, detail=detail)
+    return msgspec.structs.replace(info, streams={**info.streams, stream: changed})
 
 
 def _take_in_bundles(loaded: LoadedConfig, store: Store) -> dict[str, str]:

@@ -104,7 +104,7 @@ def _check(recording: Recording, shape: StreamShape) -> None:
         found = recording.channels or f"{recording.samples.shape[1]} channels"
         raise ArtifactRefused(f"{recording.name}: {found}, the configuration says {names}")
     rate = recording.rate_hz
-    if rate is not None and abs(rate / shape.rate_hz - 1) > RATE_TOLERANCE:
+    if rate is not None and not abs(rate / shape.rate_hz - 1) <= RATE_TOLERANCE:
         raise ArtifactRefused(
             f"{recording.name}: {rate:g} Hz, the configuration says {shape.rate_hz:g} Hz"
         )

@@ -4,9 +4,13 @@ The child loads the model, runs the golden vectors and times a window; the paren
 it printed, and survives whatever happens to it.
 """
 
+import ctypes
+import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,6 +23,9 @@ from edge_bundle.errors import ArtifactRefused, RuntimeMissing
 from edge_wire.messages import Reason
 
 TIMEOUT_S: Final = 120.0
+POLL_S: Final = 0.05
+PR_SET_PDEATHSIG: Final = 1
+"""prctl(2): the signal that we get when the thread that started us ends."""
 
 
 class Verdict(Struct, frozen=True):
@@ -42,27 +49,62 @@ class StagingFailed(Exception):
         return self.detail
 
 
-def stage(bundle: Bundle, threads: int, profile: str) -> Verdict:
+def stage(
+    bundle: Bundle, threads: int, profile: str, cancelled: Callable[[], bool] = lambda: False
+) -> Verdict | None:
     """Prove a bundle in a child.
 
-    Raises: StagingFailed: it cannot be loaded, is wrong, too slow, or killed the child.
+    Args:
+        bundle: in the store.
+        threads: that one inference may use.
+        profile: of this device, for the bundle's limits.
+        cancelled: asked again and again; true ends the child.
+    Returns: None where it was cancelled.
+    Raises: StagingFailed: it cannot be loaded, is wrong, too slow, or killed the child. OSError:
+        no child could be started.
     """
     command = [sys.executable, "-m", "edge_agent.staging", str(bundle.path), bundle.sha256]
-    try:
-        child = subprocess.run(
+    # A file, not a pipe: a child that writes a lot must not wait for us to read it.
+    with tempfile.TemporaryFile() as out:
+        child = subprocess.Popen(
             [*command, str(threads)],
             stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=TIMEOUT_S,
-            check=False,
+            stdout=out,
+            stderr=subprocess.DEVNULL,
         )
-    except subprocess.TimeoutExpired:
-        raise StagingFailed(Reason.LOAD_FAILED, f"no verdict within {TIMEOUT_S:g} s") from None
-    lines = child.stdout.decode(errors="replace").strip().splitlines()
+        try:
+            if not _wait(child, cancelled):
+                return None
+        finally:
+            child.kill()
+            child.wait()
+        out.seek(0)
+        said = out.read().decode(errors="replace")
+    return _judge_child(bundle, profile, child.returncode, said)
+
+
+def _wait(child: "subprocess.Popen[bytes]", cancelled: Callable[[], bool]) -> bool:
+    """Wait until the child has ended; false where that was cancelled."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while True:
+        try:
+            child.wait(POLL_S)
+            return True
+        except subprocess.TimeoutExpired:
+            if cancelled():
+                return False
+            if time.monotonic() > deadline:
+                raise StagingFailed(
+                    Reason.LOAD_FAILED, f"no verdict within {TIMEOUT_S:g} s"
+                ) from None
+
+
+def _judge_child(bundle: Bundle, profile: str, code: int, said: str) -> Verdict:
+    lines = said.strip().splitlines()
     try:
         verdict = msgspec.json.decode(lines[-1] if lines else b"", type=Verdict)
     except msgspec.DecodeError:
-        how = f"signal {-child.returncode}" if child.returncode < 0 else f"{child.returncode}"
+        how = f"signal {-code}" if code < 0 else f"exit code {code}"
         raise StagingFailed(Reason.LOAD_FAILED, f"the model ended its process: {how}") from None
     if not verdict.ok:
         raise StagingFailed(verdict.reason or Reason.LOAD_FAILED, verdict.detail)
@@ -96,6 +138,13 @@ def judge(path: Path, sha256: str, threads: int) -> Verdict:
     return Verdict(True, window_ms=window_ms)
 
 
+def _end_with_parent() -> None:
+    """Leave no process behind when the agent is killed, not even one whose model hangs."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal.alarm(int(TIMEOUT_S))
+
+
 if __name__ == "__main__":
+    _end_with_parent()
     found = judge(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
     sys.stdout.write(msgspec.json.encode(found).decode() + "\n")

@@ -4,10 +4,14 @@ Every file is written beside, flushed, renamed, and its folder flushed; so at an
 the old one or the new one.
 """
 
+import fcntl
 import hashlib
+import logging
 import os
 import secrets
 import tempfile
+import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -15,12 +19,15 @@ import msgspec
 from msgspec import Struct
 
 from edge_agent.lifecycle import State
-from edge_bundle.archive import MAX_BUNDLE_BYTES, Bundle, hash_file, read_bundle
+from edge_bundle.archive import Bundle, hash_file, read_bundle
 from edge_bundle.errors import BundleRefused
 from edge_wire.messages import PreviousBoot, Reason
 
 BUNDLE: Final = ".bundle"
+FOLDERS: Final = ("bundles", "partial", "models", "trust")
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 
 class Failure(Struct, frozen=True):
@@ -44,6 +51,8 @@ class Record(Struct, frozen=True):
     target: str | None = None
     """sha256 of what is on trial, or moved to."""
     attempt: int = 0
+    """Of the target where there is one, else of what runs."""
+    running_attempt: int = 0
     trial_boots: int = 0
     failures: tuple[Failure, ...] = ()
 
@@ -78,6 +87,10 @@ class Boots(Struct, frozen=True):
     last_seq: dict[str, int] = {}
 
 
+class StoreInUse(Exception):
+    """Another agent has the store: stop that one first."""
+
+
 class Store:
     """A folder of the device's own; one agent at a time uses it."""
 
@@ -89,10 +102,33 @@ class Store:
         self.path = path
         self._max_bytes = max_bytes
         self._models: dict[str, str] = {}
-        for folder in (path, path / "bundles", path / "partial", path / "models", path / "trust"):
+        self._unlock: Callable[[], object] = lambda: None
+        for folder in (path, *(path / name for name in FOLDERS)):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for left in (path / "bundles").glob(".*.part"):
-            left.unlink()
+
+    def lock(self) -> None:
+        """Take the store for this process, until it ends, and clear what a crash left half done.
+
+        Raises: StoreInUse: another process has it. OSError.
+        """
+        handle = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            raise StoreInUse(f"{self.path}: another agent uses this store") from None
+        except BaseException:
+            os.close(handle)
+            raise
+        # Also when this object goes, or a start that failed would keep the store.
+        self._unlock = weakref.finalize(self, os.close, handle)
+        for folder in (self.path, *(self.path / name for name in FOLDERS)):
+            for left in folder.glob(".*.part"):
+                left.unlink()
+
+    def unlock(self) -> None:
+        """Let another process take the store."""
+        self._unlock()
 
     # --- bundles
 
@@ -103,6 +139,12 @@ class Store:
     def partial_file(self, blob: str) -> Path:
         """Return where a blob that is being fetched is kept."""
         return self.path / "partial" / f"{blob}.blob"
+
+    def forget_partials(self, keep: set[str]) -> None:
+        """Remove what was fetched of other blobs than these."""
+        for file in (self.path / "partial").iterdir():
+            if file.stem not in keep:
+                file.unlink()
 
     def held(self) -> list[str]:
         """Return the sha256 of every bundle here."""
@@ -154,21 +196,26 @@ class Store:
         return self.open(sha256)
 
     def make_room(self, length: int, keep: set[str]) -> bool:
-        """Remove the bundles longest unused until there is room; tell whether there is.
+        """Remove the bundles that came first until there is room; tell whether there is.
+
+        Where even that would not do nothing is removed.
 
         Args:
             length: bytes that are needed.
             keep: sha256 of bundles that must stay.
         """
         files = sorted(self._bundles(), key=lambda f: f.stat().st_mtime_ns)
-        total = sum(f.stat().st_size for f in files)
-        for file in files:
+        sizes = {f.name.removesuffix(BUNDLE): f.stat().st_size for f in files}
+        if sum(size for s, size in sizes.items() if s in keep) + length > self._max_bytes:
+            return False
+        total = sum(sizes.values())
+        for sha256, size in sizes.items():
             if total + length <= self._max_bytes:
                 break
-            if file.name.removesuffix(BUNDLE) not in keep:
-                total -= file.stat().st_size
-                self.remove(file.name.removesuffix(BUNDLE))
-        return total + length <= min(self._max_bytes, MAX_BUNDLE_BYTES)
+            if sha256 not in keep:
+                total -= size
+                self.remove(sha256)
+        return True
 
     # --- records
 
@@ -255,12 +302,14 @@ class Store:
             digest, _, body = file.read_bytes().partition(b"\n")
         except FileNotFoundError:
             return None
-        if hashlib.sha256(body).hexdigest().encode() != digest:
-            return None
-        try:
-            return msgspec.json.decode(body, type=kind)
-        except msgspec.DecodeError:
-            return None
+        if hashlib.sha256(body).hexdigest().encode() == digest:
+            try:
+                return msgspec.json.decode(body, type=kind)
+            except msgspec.DecodeError as error:
+                log.warning("%s: %s: taken as missing", file, error)
+                return None
+        log.warning("%s: damaged: taken as missing", file)
+        return None
 
     def _save(self, file: Path, value: Struct) -> None:
         body = msgspec.json.encode(value)

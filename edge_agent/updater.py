@@ -4,8 +4,10 @@ One thread takes events in order. Where a version stands is written down before 
 that ``resume`` finds a row of ``lifecycle.RESUME`` for whatever was interrupted.
 """
 
+import logging
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -33,6 +35,8 @@ MAX_TRIAL_BOOTS: Final = 3
 HEALTHY_WINDOWS: Final = 3
 """So many windows without an error end a trial well."""
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(slots=True)
 class Place:
@@ -41,8 +45,9 @@ class Place:
     slot: Slot
     shape: StreamShape
     life: Life
+    counted: Loaded | None = None
+    """What ``good_windows`` are of; both are the worker's alone."""
     good_windows: int = 0
-    """Of the present trial; counted by the worker."""
 
 
 class Updater:
@@ -58,7 +63,9 @@ class Updater:
         self._reporter = reporter
         self._places: dict[str, Place] = {}
         self._events: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._desired: bytes | None = None
+        self._verdicts: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._desired: deque[bytes] = deque(maxlen=1)
+        self._followed = b""
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="updater", daemon=True)
 
@@ -81,20 +88,22 @@ class Updater:
 
     def desire(self, message: bytes) -> None:
         """Take a desired message; one that nobody looked at yet is replaced by it."""
-        self._desired = message
+        self._desired.append(message)
         self._events.put(self._follow_desired)
 
     def on_healthy(self, slot: Slot, loaded: Loaded) -> None:
         """Learn from the worker that a window of a trial went well."""
         place = self._places[slot.model]
+        if place.counted is not loaded:
+            place.counted, place.good_windows = loaded, 0
         place.good_windows += 1
-        if place.good_windows == HEALTHY_WINDOWS:
-            self._events.put(lambda: self._commit(place, loaded.bundle))
+        if place.good_windows % HEALTHY_WINDOWS == 0:  # again where a full disk kept it from that
+            self._take_verdict(lambda: self._commit(place, loaded.bundle))
 
     def on_unhealthy(self, slot: Slot, loaded: Loaded, why: str) -> None:
         """Learn from the worker that a model failed, and that it is left if it was on trial."""
         place = self._places[slot.model]
-        self._events.put(lambda: self._leave(place, loaded.bundle, why))
+        self._take_verdict(lambda: self._leave(place, loaded.bundle, why))
 
     def resume(self, configured: dict[str, str]) -> None:
         """Set running what ran before the restart; before ``start``.
@@ -108,7 +117,8 @@ class Updater:
             if RESUME[life.state] is not Resume.TRY_AGAIN or not self._resume_trial(place):
                 record = life.record
                 choices = (record.running, record.previous, configured.get(name))
-                any(self._run_again(place, c) for c in dict.fromkeys(choices) if c)
+                if not any(self._run_again(place, c) for c in dict.fromkeys(choices) if c):
+                    life.lose()
             self._report(place)
 
     # --- one version's way
@@ -117,23 +127,52 @@ class Updater:
         while not self._stopping.is_set():
             event = self._events.get()
             if not self._stopping.is_set():
-                event()
+                self._guard(event)
+
+    def _guard(self, event: Callable[[], None]) -> None:
+        try:
+            event()
+        except Exception:  # a thread that ended here would keep every later version away
+            log.exception("updater")
+
+    def _take_verdict(self, verdict: Callable[[], None]) -> None:
+        self._verdicts.put(verdict)
+        self._events.put(self._hear_verdicts)
+
+    def _hear_verdicts(self) -> None:
+        while not self._verdicts.empty():
+            self._guard(self._verdicts.get())
 
     def _follow_desired(self) -> None:
-        message, self._desired = self._desired, None
-        if message is None:
+        try:
+            message = self._desired.pop()
+        except IndexError:
             return  # an earlier event of the queue took this newer one
         try:
             assignment = self._accept(message)
         except Refused as refused:
             self._reporter.set_refused(refused.reason, str(refused))
             return
+        self._followed = message
+        self._store.forget_partials(
+            {e.blob_sha256 for ways in assignment.encodings.values() for e in ways}
+        )
         for name, model in assignment.models.items():
+            if self._is_outdated():
+                return
             ref = choose_ref(model, self._site.device, self._site.labels)
             if name in self._places and ref is not None:
                 self._pursue(self._places[name], ref, assignment)
 
     def _accept(self, message: bytes) -> Assignment:
+        assignment, floor = self._check(message), self._store.floor()
+        ours = Floor(assignment.group, assignment.issued)
+        if ours != floor:
+            self._store.save_floor(ours)
+        self._reporter.set_accepted(Accepted(ours.group, ours.issued))
+        return assignment
+
+    def _check(self, message: bytes) -> Assignment:
         from edge_wire import trust  # brings cryptography, which nothing needs before
 
         try:
@@ -141,7 +180,7 @@ class Updater:
         except FileNotFoundError:
             advice = "no root of trust here: run edge-agent trust CONFIG.toml root.json"
             raise Refused(Reason.NO_ROOT, advice) from None
-        except TrustRefused as error:
+        except (TrustRefused, OSError) as error:
             raise Refused(Reason.NO_ROOT, str(error)) from None
         try:
             assignment = trust.verify(message, root)
@@ -151,12 +190,9 @@ class Updater:
             raise Refused(
                 Reason.OTHER_GROUP, f"for group {assignment.group}, we are in {self._site.group}"
             )
-        floor, ours = self._store.floor(), Floor(assignment.group, assignment.issued)
-        if floor and floor.group == ours.group and ours.issued < floor.issued:
-            raise Refused(Reason.OLD_ASSIGNMENT, f"issued {ours.issued}, not after {floor.issued}")
-        if ours != floor:
-            self._store.save_floor(ours)
-        self._reporter.set_accepted(Accepted(ours.group, ours.issued))
+        floor, issued = self._store.floor(), assignment.issued
+        if floor and floor.group == assignment.group and issued < floor.issued:
+            raise Refused(Reason.OLD_ASSIGNMENT, f"issued {issued}, not after {floor.issued}")
         return assignment
 
     def _pursue(self, place: Place, ref: Ref, assignment: Assignment) -> None:
@@ -164,9 +200,12 @@ class Updater:
         try:
             variant = choose_variant(ref, self._site)
         except Refused as refused:
+            self._end_trial(place)
             life.offer(ref.variants[0].sha256, ref.attempt)
             self._reject(place, refused)
             return
+        if not life.is_on_trial(variant.sha256):
+            self._end_trial(place)
         if life.is_settled(variant.sha256) or life.is_on_trial(variant.sha256):
             self._report(place)
             return
@@ -175,7 +214,7 @@ class Updater:
             life.recall(failure)
             self._report(place)
             return
-        if life.record.running == variant.sha256 and life.state is not State.TRIAL:
+        if life.is_running(variant.sha256):
             life.settle()
             self._report(place)
             return
@@ -191,6 +230,19 @@ class Updater:
             self._reject(place, refused)
         except Cancelled:
             self._move(place, Event.SUPERSEDED)
+        except Exception as error:  # whatever nobody thought of, what runs runs on
+            log.exception("model %s", place.slot.model)
+            reason = Reason.STORE_FULL if isinstance(error, OSError) else Reason.INTERNAL
+            self._reject(place, Refused(reason, f"{type(error).__name__}: {error}"))
+
+    def _end_trial(self, place: Place) -> None:
+        """Go back to what ran before an unfinished trial: something newer is wanted."""
+        life = place.life
+        if life.state is not State.TRIAL:
+            return
+        life.end_trial()
+        if life.record.running is not None:
+            self._run_again(place, life.record.running)
 
     def _obtain(self, place: Place, variant: Variant, encodings: tuple[Encoding, ...]) -> Bundle:
         try:
@@ -200,15 +252,16 @@ class Updater:
         else:
             self._move(place, Event.HELD)
             return bundle
-        if not encodings:
+        encoding = next((e for e in encodings if e.dictionary_sha256 is None), None)
+        if encoding is None:
             raise Refused(Reason.NO_ENCODING, f"nothing says how {variant.sha256[:12]} travels")
         # The blob and the bundle that it becomes are both on disk for a moment.
-        if not self._store.make_room(variant.length + encodings[0].length, self._kept()):
+        if not self._store.make_room(variant.length + encoding.length, self._kept()):
             raise Refused(Reason.STORE_FULL, f"no room for {variant.length} bytes")
         self._move(place, Event.FETCH)
         download = Download(self._store, self._broker, self._topics, self._site.device, variant)
         try:
-            bundle = download.run(encodings[0], self._is_outdated)
+            bundle = download.run(encoding, self._is_outdated)
         except (MessageRefused, ArtifactRefused) as error:
             raise Refused(Reason.BAD_BUNDLE, str(error)) from None
         except OSError as error:
@@ -217,14 +270,29 @@ class Updater:
         return bundle
 
     def _is_outdated(self) -> bool:
-        return self._stopping.is_set() or self._desired is not None
+        """Tell whether to break off; asked again and again by what takes long."""
+        self._hear_verdicts()
+        if self._stopping.is_set():
+            return True
+        try:
+            message = self._desired[0]
+        except IndexError:
+            return False
+        if message == self._followed:
+            return False  # the broker gave the retained one once more
+        try:
+            self._check(message)
+        except Refused:
+            return False  # what nobody may say stops nothing; it is answered afterwards
+        return True
 
     def _prove(self, bundle: Bundle) -> None:
         try:
             runtime = runtime_version(bundle.manifest.format)
             proof = Proof(bundle.sha256, runtime, self._site.agent)
             if not self._store.is_proven(proof):
-                stage(bundle, self._site.threads, self._site.profile)
+                if not stage(bundle, self._site.threads, self._site.profile, self._is_outdated):
+                    raise Cancelled
                 self._store.save_proof(proof)
         except StagingFailed as failed:
             raise Refused(failed.reason, failed.detail) from None
@@ -234,7 +302,6 @@ class Updater:
     def _activate(self, place: Place, bundle: Bundle) -> None:
         loaded = self._load(bundle)
         place.life.begin_trial(bundle)
-        place.good_windows = 0
         self._report(place)
         place.slot.offer(loaded, trial=True)
 
@@ -260,16 +327,17 @@ class Updater:
             life.fail(Event.UNHEALTHY, Reason.TRIAL_FAILED, why)
             runs = place.slot.running
             life.set_runs(runs.bundle if runs else None)
-        elif life.is_settled(bundle.sha256):
-            previous = life.record.previous
-            life.fail(Event.UNHEALTHY, Reason.TRIAL_FAILED, why)
-            if previous is not None:
-                self._run_again(place, previous)
+        elif life.is_running(bundle.sha256):
+            life.leave(Reason.TRIAL_FAILED, why)
+            if life.record.running is not None:
+                self._run_again(place, life.record.running)
         self._report(place)
 
     def _reject(self, place: Place, refused: Refused) -> None:
-        place.life.fail(Event.REFUSED, refused.reason, str(refused))
-        self._report(place)
+        try:
+            place.life.fail(Event.REFUSED, refused.reason, str(refused))
+        finally:
+            self._report(place)
 
     # --- after a restart
 
@@ -283,25 +351,37 @@ class Updater:
         # Counted before it is loaded: a model that ends the process must not do so for ever.
         life.count_trial_boot()
         try:
-            bundle = self._store.open(record.target)
-            loaded = self._load(bundle)
-            before = self._load(self._store.open(record.running)) if record.running else None
-        except (Refused, ArtifactRefused) as error:
-            life.fail(Event.UNHEALTHY, Reason.LOAD_FAILED, str(error))
+            loaded = self._reload(place, record.target)
+        except Refused as refused:
+            life.fail(Event.UNHEALTHY, refused.reason, str(refused))
             return False
-        life.set_runs(bundle)
+        before = None
+        if record.running is not None:
+            try:
+                before = self._reload(place, record.running)
+            except Refused as refused:
+                log.warning("model %s: nothing to fall back to: %s", place.slot.model, refused)
+        life.set_runs(loaded.bundle)
         place.slot.offer(loaded, trial=True, fallback=before)
         return True
 
     def _run_again(self, place: Place, sha256: str) -> bool:
         try:
-            bundle = self._store.open(sha256)
-            check_stream(bundle.manifest.stream, place.shape)
-            place.slot.offer(self._load(bundle))
-        except (Refused, ArtifactRefused):
+            loaded = self._reload(place, sha256)
+        except Refused as refused:
+            log.warning("model %s: %s", place.slot.model, refused)
             return False
-        place.life.run(bundle)
+        place.slot.offer(loaded)
+        place.life.run(loaded.bundle)
         return True
+
+    def _reload(self, place: Place, sha256: str) -> Loaded:
+        try:
+            bundle = self._store.open(sha256)
+        except ArtifactRefused as error:
+            raise Refused(Reason.BAD_BUNDLE, str(error)) from None
+        check_stream(bundle.manifest.stream, place.shape)
+        return self._load(bundle)
 
     def _kept(self) -> set[str]:
         return set().union(*(p.life.keep() for p in self._places.values()))

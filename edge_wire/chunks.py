@@ -113,7 +113,7 @@ class Receipt:
         return True
 
     def next_window(self, size: int) -> set[int]:
-        """Return the chunks to ask for next, at most ``size``: the index first, as it comes first."""
+        """Return the chunks to ask for next, at most ``size``, the index before all."""
         return set(sorted(self.missing)[:size])
 
 
