@@ -2,7 +2,7 @@
 # checkout may have a space in its name.
 PYTHON ?= python3
 VENV ?= .venv
-PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --quiet install
+PIP := $(VENV)/bin/python -m pip --disable-pip-version-check -qq install
 
 .DELETE_ON_ERROR:
 .PHONY: help demo test check wheel clean
@@ -48,11 +48,11 @@ $(VENV)/.made:
 	@touch $@
 
 $(VENV)/.demo: $(VENV)/.made pyproject.toml
-	@echo "Installing what the demo needs…"
+	@echo "Installing what the demo needs (once; about a minute)…"
 	@$(PIP) --editable '.[demo]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.made pyproject.toml
-	@echo "Installing what the tests need…"
+	@echo "Installing what the tests need (once; about a minute)…"
 	@$(PIP) --editable '.[all]' --group dev
 	@touch $@ $(VENV)/.demo

@@ -69,7 +69,7 @@ class Counter:
         if changed or time.monotonic() - self._shown.get(name, 0.0) > EVERY_S:
             self._shown[name] = time.monotonic()
             sys.stderr.write(
-                f"    {name}  {prediction['t'][11:]}  {prediction['label']:<5} "
+                f"{name}  {prediction['t'][11:]}  {prediction['label']:<5} "
                 f"{prediction['score']:.2f}  by {prediction['model']['name']} {version}  "
                 f"seq {prediction['seq']}{'  <- version changed' if changed else ''}\n"
             )

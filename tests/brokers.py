@@ -1,0 +1,125 @@
+"""Real brokers on free loopback ports: the embedded one that the demo uses, and mosquitto."""
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from iotcore import Broker as EmbeddedBroker
+
+READY_S = 10.0
+MAX_PAYLOAD_BYTES = 1 << 20
+
+
+class RunningBroker:
+    """A broker process that a test may stop and start again on the same port."""
+
+    def __init__(self, kind: str, folder: Path) -> None:
+        self.kind = kind
+        self.port = free_port()
+        self._folder = folder
+        self._embedded: EmbeddedBroker | None = None
+        self._mosquitto: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"mqtt://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start it and wait until it listens."""
+        if self.kind == "embedded":
+            self._embedded = EmbeddedBroker(
+                port=self.port, listen="127.0.0.1", max_payload_size=MAX_PAYLOAD_BYTES
+            )
+            self._embedded.start()
+            return
+        config = self._folder / "mosquitto.conf"
+        config.write_text(
+            f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence false\n"
+            "log_dest none\nuser root\n"
+        )
+        self._mosquitto = subprocess.Popen([find_mosquitto() or "", "-c", str(config)])
+        deadline = time.monotonic() + READY_S
+        while not listens(self.port):
+            if self._mosquitto.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"mosquitto did not come up: {self._mosquitto.returncode}")
+            time.sleep(0.02)
+
+    def stop(self) -> None:
+        """End it and wait until its port is free. Safe to call twice."""
+        if self._embedded is not None:
+            self._embedded.stop()
+            self._embedded = None
+        if self._mosquitto is not None:
+            self._mosquitto.terminate()
+            try:
+                self._mosquitto.wait(5)
+            except subprocess.TimeoutExpired:
+                self._mosquitto.kill()
+                self._mosquitto.wait()
+            self._mosquitto = None
+
+    def restart(self) -> None:
+        """Stop it, losing all that it held, and start it on the same port."""
+        self.stop()
+        self.start()
+
+
+def free_port() -> int:
+    """Return a loopback port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def listens(port: int) -> bool:
+    """Tell whether somebody listens on a loopback port."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def find_mosquitto() -> str | None:
+    """Return where Debian's package puts the broker, which need not be on a user's PATH."""
+    return shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+
+
+def require(name: str, there: bool, advice: str) -> None:
+    """Skip a test whose part is missing, or fail where EDGEWARD_REQUIRE says it must be there."""
+    if there:
+        return
+    if name in os.environ.get("EDGEWARD_REQUIRE", "").split(","):
+        pytest.fail(f"{name} is required and missing: {advice}")
+    pytest.skip(f"{name} is missing: {advice}")
+
+
+@contextlib.contextmanager
+def run_broker(kind: str, folder: Path) -> Iterator[RunningBroker]:
+    """Run one broker, and leave no process behind."""
+    if kind == "mosquitto":
+        require("mosquitto", find_mosquitto() is not None, "apt-get install mosquitto")
+    broker = RunningBroker(kind, folder)
+    try:
+        broker.start()
+        yield broker
+    finally:
+        broker.stop()
+
+
+@pytest.fixture(params=["embedded", "mosquitto"])
+def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RunningBroker]:
+    """Both brokers in turn."""
+    with run_broker(request.param, tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def embedded(tmp_path: Path) -> Iterator[RunningBroker]:
+    """The broker that needs nothing installed by hand."""
+    with run_broker("embedded", tmp_path) as running:
+        yield running

@@ -1,0 +1,16 @@
+"""What all rooms' tests share: the brokers, and hypothesis that repeats itself."""
+
+from hypothesis import HealthCheck, settings
+
+from tests.brokers import broker, embedded
+
+__all__ = ["broker", "embedded"]
+
+settings.register_profile(
+    "edgeward",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("edgeward")
