@@ -11,15 +11,16 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
+import textwrap
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from edge_bundle.errors import ConfigError
+from fleet.crew import Crew, Say
 from fleet.display import columns
 from fleet.errors import RolloutStopped
 
@@ -42,95 +43,31 @@ WATCH_S: Final = 4.0
 MAX_PAYLOAD_BYTES: Final = 1 << 20
 
 STEPS: Final = 6
+WIDTH: Final = 79
 
 
-class Say(Protocol):
-    """Takes what a person reads."""
-
-    def __call__(self, text: str, step: int | None = None) -> None:
-        """Show a line; ``step`` is which of ``STEPS`` it begins."""
-
-
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Demo:
-    """What the demo has made so far, and whom it must stop."""
+    """What the steps share."""
 
     examples: Path
     folder: Path
     factor: float
-    say: Say
-    processes: list[subprocess.Popen[Any]] = field(default_factory=list)
-    _guarded: bool = False
-    _interrupted: bool = False
+    crew: Crew
 
-    def command(self, module: str, *arguments: str) -> dict[str, Any]:
-        """Run one of the three commands with ``--json`` and return what it said.
+    def say(self, text: str) -> None:
+        """Show a line below the present step's."""
+        self.crew.say(f"   {text}")
 
-        Raises: RolloutStopped: it did not end well.
-        """
-        command = [sys.executable, "-m", module, *arguments, "--json"]
-        child = self.start(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        listener = self.listen(child)
-        out = child.stdout.read() if child.stdout else ""
-        child.wait()
-        listener.join()
-        self.processes.remove(child)
-        if child.returncode:
-            raise RolloutStopped(f"{module} {arguments[0]} ended with {child.returncode}")
-        result: dict[str, Any] = json.loads(out)
-        return result
+    def begin(self, step: int, text: str) -> None:
+        """Show what a step is about."""
+        lines = textwrap.wrap(f"{step}  {text}", WIDTH, subsequent_indent="   ")
+        gap = "\n" if step > 1 else ""
+        self.crew.say(gap + "\n".join(lines), step)
 
-    def start(self, command: list[str], **options: Any) -> "subprocess.Popen[Any]":
-        """Start a process that Ctrl-C does not reach: it is stopped by us, in order."""
-        with self.guard():
-            child = subprocess.Popen(command, start_new_session=True, text=True, **options)
-            self.processes.append(child)
-        return child
-
-    def listen(self, child: "subprocess.Popen[Any]") -> threading.Thread:
-        """Say, indented, what a process writes on stderr; returns the thread that does."""
-
-        def pass_on() -> None:
-            for line in child.stderr or ():
-                self.say(f"     {line.rstrip()}")
-
-        thread = threading.Thread(target=pass_on, name="listener", daemon=True)
-        thread.start()
-        return thread
-
-    @contextmanager
-    def guard(self) -> Iterator[None]:
-        """Put an interrupt off to the end of a step that must not be left half done."""
-        self._guarded = True
-        yield
-        self._guarded = False
-        if self._interrupted:
-            raise KeyboardInterrupt
-
-    def interrupt(self, _number: int, _frame: object) -> None:
-        """Take SIGINT or SIGTERM."""
-        self._interrupted = True
-        if not self._guarded:
-            raise KeyboardInterrupt
-
-    def stop(self, children: "list[subprocess.Popen[Any]]") -> None:
-        """End processes politely, then not."""
-        for child in children:
-            if child.poll() is None:
-                child.terminate()
-        for child in children:
-            try:
-                child.wait(8)
-            except subprocess.TimeoutExpired:
-                child.kill()
-                child.wait()
-            if child in self.processes:
-                self.processes.remove(child)
-
-    def stop_all(self) -> None:
-        """End all processes; a second Ctrl-C does not stop the stopping."""
-        self._guarded = True
-        self.stop(list(reversed(self.processes)))
+    def fleet(self, *arguments: str) -> dict[str, Any]:
+        """Run one of the operator's commands."""
+        return self.crew.command("fleet", "--dir", str(self.folder / "fleet"), *arguments)
 
 
 def run_demo(examples: Path, folder: Path, factor: float, say: Say) -> dict[str, Any]:
@@ -148,13 +85,13 @@ def run_demo(examples: Path, folder: Path, factor: float, say: Say) -> dict[str,
         raise ConfigError(f"{examples}: no watch/watch_mlp.onnx there; --examples names the folder")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    demo = Demo(examples, folder, factor, say)
+    crew = Crew(say)
     with ExitStack() as stack:
         for number in (signal.SIGINT, signal.SIGTERM):
-            stack.callback(signal.signal, number, signal.signal(number, demo.interrupt))
-        port = stack.enter_context(_broker(demo))
-        stack.callback(demo.stop_all)
-        summary = _do_main_job(demo, port)
+            stack.callback(signal.signal, number, signal.signal(number, crew.interrupt))
+        port = stack.enter_context(_broker(crew))
+        stack.callback(crew.stop_all)
+        summary = _do_main_job(Demo(examples, folder, factor, crew), port)
     (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     return summary
 
@@ -193,8 +130,9 @@ def _do_main_job(demo: Demo, port: int) -> dict[str, Any]:
     before = _ask(subscriber)["chunk_bytes"]
     rollback = _roll_back(demo)
     _watch(demo)
-    demo.say("\n6  The devices stop in order. What the subscriber counted:\n", 6)
-    demo.stop(agents)
+    demo.begin(6, "The devices stop in order. What the subscriber counted:")
+    demo.crew.say("")
+    demo.crew.stop(agents)
     time.sleep(SETTLE_S)
     seen = _ask(subscriber)
     return {
@@ -206,11 +144,11 @@ def _do_main_job(demo: Demo, port: int) -> dict[str, Any]:
 
 
 def _convert(demo: Demo) -> dict[str, Any]:
-    demo.say("1  Two float models, trained on smart-watch exercises, become int8 bundles.", 1)
+    demo.begin(1, "Two float models, trained on smart-watch exercises, become int8 bundles.")
     watch = demo.examples / "watch"
     results = []
     for version, model in zip(VERSIONS, MODELS, strict=True):
-        result = demo.command(
+        result = demo.crew.command(
             "convert", "build", str(watch / model),
             "--spec", str(watch / "stream.toml"),
             "--calibration", f"{watch / 'watch_example.npz'}{CALIBRATION}",
@@ -220,20 +158,20 @@ def _convert(demo: Demo) -> dict[str, Any]:
         )  # fmt: skip
         results.append(result)
         demo.say(
-            f"   {model}: {result['float_bytes']:,} -> {result['final_bytes']:,} bytes "
-            f"({result['float_bytes'] / result['final_bytes']:.1f} times smaller), accuracy "
-            f"{result['float_accuracy']:.1%} -> {result['final_accuracy']:.1%}"
+            f"{model}: {result['float_bytes']:,} -> {result['final_bytes']:,} bytes "
+            f"({result['float_bytes'] / result['final_bytes']:.1f} times smaller), "
+            f"accuracy {result['float_accuracy']:.1%} -> {result['final_accuracy']:.1%}"
         )
     demo.say(
-        f"   (on {results[0]['evaluation_windows']} windows of one easy subject, which show what "
-        "int8 costs, not how good\n   the models are: see examples/README.md)"
+        f"({results[0]['evaluation_windows']} windows of one easy subject: they show what int8 "
+        "costs, not how\n   good the models are; for that see examples/README.md)"
     )
     keys = ("float_bytes", "final_bytes", "float_accuracy", "final_accuracy")
     return {key: results[0][key] for key in keys}
 
 
 @contextmanager
-def _broker(demo: Demo) -> Iterator[int]:
+def _broker(crew: Crew) -> Iterator[int]:
     try:
         from iotcore import Broker
     except ImportError:
@@ -243,7 +181,7 @@ def _broker(demo: Demo) -> Iterator[int]:
         port: int = probe.getsockname()[1]
     broker = Broker(port=port, listen="127.0.0.1", max_payload_size=MAX_PAYLOAD_BYTES)
     try:
-        with demo.guard():
+        with crew.guard():
             # What it starts inherits that Ctrl-C is ignored, and ends when we say so.
             before = signal.signal(signal.SIGINT, signal.SIG_IGN)
             broker.start()
@@ -254,19 +192,19 @@ def _broker(demo: Demo) -> Iterator[int]:
 
 
 def _subscribe(demo: Demo, port: int) -> "subprocess.Popen[str]":
-    demo.say(
-        f"\n2  A real MQTT broker listens on 127.0.0.1:{port}, for this demo alone. A subscriber "
-        "that knows\n   nothing of Edgeward but the topics counts what it sees.",
+    demo.begin(
         2,
+        f"A real MQTT broker listens on 127.0.0.1:{port}, for this demo alone. A subscriber that "
+        "knows nothing of Edgeward but the topics counts what it sees.",
     )
     script = demo.examples / "subscriber.py"
-    subscriber = demo.start(
+    subscriber = demo.crew.start(
         [sys.executable, str(script), "127.0.0.1", str(port)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    demo.listen(subscriber)
+    demo.crew.listen(subscriber)
     _ask(subscriber)
     return subscriber
 
@@ -285,12 +223,11 @@ def _ask(subscriber: "subprocess.Popen[str]") -> dict[str, Any]:
 
 def _start_agents(demo: Demo, port: int) -> "list[subprocess.Popen[Any]]":
     url = f"mqtt://127.0.0.1:{port}"
-    fleet = str(demo.folder / "fleet")
-    demo.command("fleet", "--dir", fleet, "init", "--broker", url)
-    demo.say(
-        f"\n3  Three devices start; each replays recordings of a watch as its sensor, at "
-        f"{demo.factor:g} times\n   the true rate. They trust the fleet's key; none has a model.",
+    demo.fleet("init", "--broker", url)
+    demo.begin(
         3,
+        "Three devices start; each replays recordings of a watch as its sensor, at "
+        f"{demo.factor:g} times the true rate. They trust the fleet's key; none has a model.",
     )
     agents = []
     for device, chosen in DEVICES.items():
@@ -304,7 +241,7 @@ def _start_agents(demo: Demo, port: int) -> "list[subprocess.Popen[Any]]":
         subprocess.run([*trust, str(root)], check=True, stdout=subprocess.DEVNULL)
         with (folder / "agent.log").open("w", encoding="utf-8") as log:
             agents.append(
-                demo.start(
+                demo.crew.start(
                     [sys.executable, "-m", "edge_agent", "run", str(config)],
                     stdout=subprocess.DEVNULL,
                     stderr=log,
@@ -321,10 +258,10 @@ def _await_online(demo: Demo, agents: "list[subprocess.Popen[Any]]") -> None:
             if agent.poll() is not None:
                 log = demo.folder / "devices" / device / "agent.log"
                 raise RolloutStopped(f"{device} ended with {agent.returncode}: see {log}")
-        status = demo.command("fleet", "--dir", str(demo.folder / "fleet"), "status")
+        status = demo.fleet("status")
         online = [d["device"] for d in status["devices"] if d["availability"] == "online"]
         if len(online) == len(DEVICES):
-            demo.say(f"   online: {', '.join(sorted(online))}")
+            demo.say(f"online: {', '.join(sorted(online))}")
             return
     raise RolloutStopped("the devices did not come online within 20 s")
 
@@ -357,37 +294,34 @@ stream = "watch0"
 
 def _push(demo: Demo, version: str) -> dict[str, Any]:
     if version == VERSIONS[0]:
-        demo.say(
-            f"\n4  The operator pushes {MODEL} {version} to the group: one signed message, each "
-            "chunk sent\n   once for all devices. Each proves it on itself before it runs.",
+        demo.begin(
             4,
+            f"The operator pushes {MODEL} {version} to the group: one signed message, each chunk "
+            "sent once for all devices. Each proves it on itself before it runs.",
         )
     else:
-        demo.say(f"\n   {MODEL} {version}, with other weights, follows while the first works.")
+        demo.crew.say("")
+        demo.say(f"{MODEL} {version}, with other weights, follows while the first works.")
     bundle = demo.folder / "bundles" / f"{MODEL}-{version}-onnx-int8.bundle"
-    result = demo.command(
-        "fleet", "--dir", str(demo.folder / "fleet"), "push", str(bundle), "--to", GROUP, "--watch"
-    )
+    result = demo.fleet("push", str(bundle), "--to", GROUP, "--watch")
     demo.say(
-        f"   All {len(result['devices'])} run {version} after {result['seconds']:.1f} s; "
+        f"All {len(result['devices'])} run {version} after {result['seconds']:.1f} s; "
         f"{result['bytes_sent']:,} model bytes were sent."
     )
     return {key: result[key] for key in ("version", "seconds", "bytes_sent")}
 
 
 def _watch(demo: Demo) -> None:
-    demo.say("   The subscriber sees:")
+    demo.say("The subscriber sees:")
     time.sleep(WATCH_S)
 
 
 def _roll_back(demo: Demo) -> float:
-    demo.say("\n5  The operator takes it back. The devices still hold the version before.", 5)
-    result = demo.command(
-        "fleet", "--dir", str(demo.folder / "fleet"), "rollback", MODEL, "--watch"
-    )
+    demo.begin(5, "The operator takes it back. The devices still hold the version before.")
+    result = demo.fleet("rollback", MODEL, "--watch")
     seconds: float = result["seconds"]
     demo.say(
-        f"   All run {', '.join(result['groups'].values())} again {seconds:.2f} s after the "
+        f"All run {', '.join(result['groups'].values())} again {seconds:.2f} s after the "
         f"command; {result['model_bytes']} model bytes were sent."
     )
     return seconds

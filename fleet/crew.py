@@ -1,0 +1,101 @@
+"""The processes of the demo: started, listened to, and none of them left behind."""
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from fleet.errors import RolloutStopped
+
+STOP_S: Final = 8.0
+"""How long a process may take to end in order."""
+
+
+class Say(Protocol):
+    """Takes what a person reads."""
+
+    def __call__(self, text: str, step: int | None = None) -> None:
+        """Show a line; ``step`` is which of ``STEPS`` it begins."""
+
+
+@dataclass(slots=True)
+class Crew:
+    """Runs processes and, whatever happens, stops them."""
+
+    say: Say
+    processes: list[subprocess.Popen[Any]] = field(default_factory=list)
+    _guarded: bool = False
+    _interrupted: bool = False
+
+    def command(self, module: str, *arguments: str) -> dict[str, Any]:
+        """Run one of the three commands with ``--json`` and return what it said.
+
+        Raises: RolloutStopped: it did not end well.
+        """
+        command = [sys.executable, "-m", module, *arguments, "--json"]
+        child = self.start(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        listener = self.listen(child)
+        out = child.stdout.read() if child.stdout else ""
+        child.wait()
+        listener.join()
+        self.processes.remove(child)
+        if child.returncode:
+            raise RolloutStopped(f"{module} {arguments[0]} ended with {child.returncode}")
+        result: dict[str, Any] = json.loads(out)
+        return result
+
+    def start(self, command: list[str], **options: Any) -> "subprocess.Popen[Any]":
+        """Start a process that Ctrl-C does not reach: it is stopped by us, in order."""
+        with self.guard():
+            child = subprocess.Popen(command, start_new_session=True, text=True, **options)
+            self.processes.append(child)
+        return child
+
+    def listen(self, child: "subprocess.Popen[Any]") -> threading.Thread:
+        """Say, indented, what a process writes on stderr; returns the thread that does."""
+
+        def pass_on() -> None:
+            for line in child.stderr or ():
+                self.say(f"     {line.rstrip()}")
+
+        thread = threading.Thread(target=pass_on, name="listener", daemon=True)
+        thread.start()
+        return thread
+
+    @contextmanager
+    def guard(self) -> Iterator[None]:
+        """Put an interrupt off to the end of a step that must not be left half done."""
+        self._guarded = True
+        yield
+        self._guarded = False
+        if self._interrupted:
+            raise KeyboardInterrupt
+
+    def interrupt(self, _number: int, _frame: object) -> None:
+        """Take SIGINT or SIGTERM."""
+        self._interrupted = True
+        if not self._guarded:
+            raise KeyboardInterrupt
+
+    def stop(self, children: "list[subprocess.Popen[Any]]") -> None:
+        """End processes politely, then not."""
+        for child in children:
+            if child.poll() is None:
+                child.terminate()
+        for child in children:
+            try:
+                child.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+            if child in self.processes:
+                self.processes.remove(child)
+
+    def stop_all(self) -> None:
+        """End all processes; a second Ctrl-C does not stop the stopping."""
+        self._guarded = True
+        self.stop(list(reversed(self.processes)))
