@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edge_bundle import VERSION
 from edge_bundle.command import run_command
 from edge_bundle.errors import Exit
 from edge_wire.errors import LinkError, MessageRefused
@@ -49,6 +50,7 @@ def timeout_of(seconds: float) -> Callable[[Any], Any]:
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(VERSION, prog_name=NAME)
 @click.option(
     "--dir",
     "folder",

@@ -37,6 +37,7 @@ def follow(
     goal: Goal,
     timeout_s: float,
     say: Progress,
+    superseded: Callable[[], str | None] = lambda: None,
 ) -> list[Verdict]:
     """Serve and watch; return how it ended on each device of the groups, by name.
 
@@ -46,9 +47,11 @@ def follow(
         goal: what to wait for.
         timeout_s: from now.
         say: told every change.
+        superseded: asked now and then; says it when something else was assigned since.
     """
     watch = Watch(targets, goal)
     deadline = time.monotonic() + timeout_s
+    reason, detail = "timeout", f"not done within {timeout_s:g} s"
     while True:
         for device in sorted(session.observer.take_changed()):
             verdict = watch.update(session.observer.views[device])
@@ -57,11 +60,14 @@ def follow(
         now = time.monotonic()
         if now >= deadline or (session.is_collected and watch.is_over(now)):
             break
+        if (other := superseded()) is not None:
+            reason, detail = "superseded", other
+            break
         session.pump(min(TICK_S, deadline - now))
     if all(verdict.outcome is Outcome.APART for verdict in watch.verdicts.values()):
         groups = ", ".join(targets)
         say(f"no online device of {groups}; edge-fleet serve sends the model to latecomers")
-    return [_close(verdict, timeout_s) for _, verdict in sorted(watch.verdicts.items())]
+    return [_close(verdict, reason, detail) for _, verdict in sorted(watch.verdicts.items())]
 
 
 def to_result(verdict: Verdict, started: float) -> DeviceResult:
@@ -92,14 +98,14 @@ def conclude(verdicts: Sequence[Verdict], result: object) -> None:
         raise DevicesFailed("; ".join(named[:MAX_NAMED] + more), result)
 
 
-def _close(verdict: Verdict, timeout_s: float) -> Verdict:
-    """Turn what is still open when time is up into a failure."""
+def _close(verdict: Verdict, reason: str, detail: str) -> Verdict:
+    """Turn what is still open at the end into a failure."""
     if verdict.outcome is not Outcome.WAITING:
         return verdict
     return replace(
         verdict,
         outcome=Outcome.FAILED,
-        reason=verdict.reason or "timeout",
-        detail=verdict.detail or f"not done within {timeout_s:g} s",
+        reason=verdict.reason or reason,
+        detail=verdict.detail or detail,
         at=time.monotonic(),
     )

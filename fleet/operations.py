@@ -205,10 +205,29 @@ def _follow(
     say: Progress,
 ) -> list[Verdict]:
     session.sender.offer(office.offers())
-    verdicts = follow(session, targets, patience.goal, patience.timeout_s, say)
+    seen = office.registry.changes()
+
+    def superseded() -> str | None:
+        nonlocal seen
+        if (changes := office.registry.changes()) == seen:
+            return None
+        seen = changes
+        return _find_other(office, targets)
+
+    verdicts = follow(session, targets, patience.goal, patience.timeout_s, say, superseded)
     with office.registry.transaction():
         office.registry.remember(session.observer.views.values())
     return verdicts
+
+
+def _find_other(office: Office, targets: dict[str, Target]) -> str | None:
+    """Say what another command has assigned in the place of a target, if one has."""
+    for group, target in targets.items():
+        current = office.registry.assignment(group)
+        model = current.models.get(target.model) if current else None
+        if model is not None and model.stable is not None and model.stable != target.ref:
+            return f"another command assigned {model.stable.version} to {group}"
+    return None
 
 
 def _seconds(verdicts: list[Verdict], started: float) -> float:

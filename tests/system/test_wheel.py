@@ -1,5 +1,6 @@
 """The wheel, installed in a fresh environment outside the checkout, runs all three commands."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -52,6 +53,7 @@ def run(environment: Path, *command: str, cwd: Path) -> "subprocess.CompletedPro
     return subprocess.run(
         [str(environment / command[0]), *command[1:]],
         cwd=cwd,
+        env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
         capture_output=True,
         text=True,
         check=False,
