@@ -8,7 +8,8 @@ from msgspec import Struct
 from edge_bundle.errors import ConfigError
 from edge_bundle.features import Standardise, shape_after
 from edge_bundle.manifest import Classification, Limits, Requires, Stream
-from edge_bundle.toml import Document, Path_, convert_toml, read_toml
+from edge_bundle.positions import Path_
+from edge_bundle.toml import Document, convert_toml, read_toml
 
 
 class Spec(Struct, frozen=True, forbid_unknown_fields=True):

@@ -45,7 +45,7 @@ class Capture:
                 self._feed.put(chunk)
         except Exception as error:  # whatever a source does, the other streams go on
             log.exception("source %s failed", self._feed.name)
-            self._ended("failed", str(error))
+            self._ended("failed", str(error) or type(error).__name__)
         else:
             if not self._stopping.is_set():
                 self._ended("ended", "")

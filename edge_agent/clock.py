@@ -4,7 +4,6 @@ Durations never come from here: they are differences of monotonic time.
 """
 
 import ctypes
-import ctypes.util
 import time
 from collections.abc import Callable
 from functools import lru_cache
@@ -20,9 +19,9 @@ TIMEX_BYTES = 512
 
 def kernel_synchronised() -> bool:
     """Tell whether the kernel says that a time service disciplines the clock."""
-    name = ctypes.util.find_library("c") or "libc.so.6"
     try:
-        state = ctypes.CDLL(name).adjtimex(ctypes.create_string_buffer(TIMEX_BYTES))
+        # The process itself: ctypes.util.find_library would start a program, every second.
+        state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(TIMEX_BYTES))
     except (OSError, AttributeError):
         return False
     return 0 <= int(state) < TIME_ERROR
@@ -64,12 +63,12 @@ class WallClock:
         now_ns = self._monotonic_ns()
         if now_ns < self._next_ns:
             return
-        self._next_ns = now_ns + REFRESH_NS
         self._offset_ns = self._wall_ns() - now_ns
         if self._synchronised():
             self._was_synced, self._state = True, "synced"
         else:
             self._state = "holdover" if self._was_synced else "unsynced"
+        self._next_ns = now_ns + REFRESH_NS  # last, for other threads read the rest by it
 
 
 @lru_cache(maxsize=4)

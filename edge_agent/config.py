@@ -1,21 +1,31 @@
 """The device's configuration: strict TOML, the profiles it extends, and nothing ignored."""
 
+import importlib.util
 import os
 from collections.abc import Mapping
-from importlib import resources
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import msgspec
 from msgspec import Meta, Struct
 
 from edge_bundle.errors import ConfigError
 from edge_bundle.manifest import Channel
-from edge_bundle.toml import Document, Path_, convert_toml, read_toml
+from edge_bundle.positions import Path_
+from edge_bundle.toml import Document, convert_toml, find_value, read_toml
+from edge_bundle.wording import word_unknown
+from edge_wire.credentials import BrokerTable, read_broker
 from edge_wire.link import Broker
-from edge_wire.topics import IDENTIFIER, ROOT
+from edge_wire.topics import IDENTIFIER
 
-Identifier = Annotated[str, Meta(pattern=f"^{IDENTIFIER.pattern}$")]
+Identifier = Annotated[
+    str,
+    # Python's ``$`` also matches before a line's end.
+    Meta(
+        pattern=rf"^{IDENTIFIER.pattern}$(?!\n)",
+        description="1 to 64 letters, digits, '.', '_' or '-'",
+    ),
+]
 Positive = Annotated[int, Meta(ge=1)]
 PositiveFloat = Annotated[float, Meta(gt=0)]
 MAX_EXTENDS = 8
@@ -30,22 +40,13 @@ class DeviceTable(Struct, frozen=True):
     profile: str = "generic"
 
 
-class BrokerTable(Struct, frozen=True):
-    """Where the broker is; paths are relative to the configuration file."""
-
-    url: str = "mqtt://127.0.0.1:1883"
-    ca: str | None = None
-    cert: str | None = None
-    key: str | None = None
-    user: str | None = None
-    password_file: str | None = None
-    root: str = ROOT
-
-
 class RuntimeTable(Struct, frozen=True):
     """How models run."""
 
-    prefer: tuple[Literal["onnx", "tflite"], ...] = ("tflite", "onnx")
+    prefer: Annotated[tuple[Literal["onnx", "tflite"], ...], Meta(min_length=1)] = (
+        "tflite",
+        "onnx",
+    )
     threads: Positive = 1
 
 
@@ -109,43 +110,20 @@ class LoadedConfig:
 
     def error(self, path: Path_, message: str) -> ConfigError:
         """Return the error for a key, in the file that set it."""
-        for document in reversed(self._documents):
-            if _lookup(document.data, path):
-                return document.error(path, message)
-        return self._documents[-1].error(path, message)
+        return _owner(self._documents, path).error(path, message)
 
     def resolve(self, path: str) -> Path:
         """Return a path of the configuration, relative to its file."""
-        return Path(os.path.normpath(self.file.parent / Path(path).expanduser()))
+        return Path(os.path.normpath(self.file.parent / os.path.expanduser(path)))
 
     def broker(self) -> Broker:
         """Return the broker with its secret read.
 
-        Raises: ConfigError: a bad address, or a password file that is not there or not private.
+        Raises: ConfigError: as ``read_broker`` refuses.
         """
-        table = self.config.broker
-        password = None
-        if table.password_file:
-            file = self.resolve(table.password_file)
-            try:
-                if file.stat().st_mode & 0o077:
-                    raise self.error(
-                        ("broker", "password_file"), f"{file}: others may read it; chmod 600 it"
-                    )
-                password = file.read_text(encoding="utf-8").strip()
-            except (OSError, UnicodeDecodeError) as error:
-                raise self.error(("broker", "password_file"), f"{file}: {error}") from None
-        files = {k: getattr(table, k) for k in ("ca", "cert", "key")}
-        paths = {k: str(self.resolve(v)) if v else None for k, v in files.items()}
-        for key, path in paths.items():
-            if path and not Path(path).is_file():
-                raise self.error(("broker", key), f"{path}: no such file")
-        broker = Broker(table.url, **paths, user=table.user, password=password)
-        try:
-            broker.address()
-        except ValueError as error:
-            raise self.error(("broker", "url"), str(error)) from None
-        return broker
+        return read_broker(
+            self.config.broker, self.file.parent, lambda key, why: self.error(("broker", key), why)
+        )
 
 
 def load_config(file: Path) -> LoadedConfig:
@@ -154,60 +132,81 @@ def load_config(file: Path) -> LoadedConfig:
     Raises: ConfigError: beginning ``FILE:LINE:COL: KEY.PATH:``.
     """
     documents: list[Document] = []
-    _collect(file, documents, ())
+    _collect(read_toml(file), documents, ())
     merged: dict[str, Any] = {}
     for document in documents:
-        _refuse_unknown(document)
         merged = _merge(merged, document.data)
-    try:
-        config = msgspec.convert(merged, Config)
-    except msgspec.ValidationError:
-        # The same data once more through the reader that knows where each key stands.
-        for document in reversed(documents):
-            convert_toml(_with_defaults(document, merged), Config)
-        raise
-    loaded = LoadedConfig(config, documents)
+        with suppress(_Missing):  # it may be in another
+            convert_toml(_Joined([document], document.data), Config)
+    loaded = LoadedConfig(convert_toml(_Joined(documents, merged), Config), documents)
     _check(loaded)
     return loaded
 
 
 def profile_names() -> list[str]:
     """Return the device profiles that come with the package."""
-    folder = resources.files("firmware_configs")
-    return sorted(f.name[:-5] for f in folder.iterdir() if f.name.endswith(".toml"))
+    return sorted(f.stem for folder in _profile_folders() for f in folder.glob("*.toml"))
 
 
-def _collect(file: Path, documents: list[Document], above: tuple[Path, ...]) -> None:
-    if file in above or len(above) > MAX_EXTENDS:
-        raise ConfigError(f"{above[-1]}:1:1: extends: {file} extends itself")
-    document = read_toml(file)
+def _profile_folders() -> list[Path]:
+    # It is no Python package: importlib.resources cannot open it from an editable installation.
+    spec = importlib.util.find_spec("firmware_configs")
+    places = spec.submodule_search_locations if spec else None
+    return [Path(p) for p in places or () if Path(p).is_dir()]
+
+
+def _collect(document: Document, documents: list[Document], above: tuple[str, ...]) -> None:
+    above = (*above, os.path.realpath(document.file))
     extends = document.data.get("extends", [])
     if not isinstance(extends, list) or not all(isinstance(e, str) for e in extends):
         raise document.error(("extends",), "expected a list of profile names or .toml files")
-    for name in extends:
-        if name.endswith(".toml"):
-            _collect(file.parent / name, documents, (*above, file))
-        elif name in profile_names():
-            with resources.as_file(resources.files("firmware_configs") / f"{name}.toml") as found:
-                _collect(found, documents, (*above, file))
-        else:
-            known = ", ".join(profile_names())
-            raise document.error(("extends",), f"no profile {name!r}; known: {known}")
+    for i, name in enumerate(extends):
+        place = ("extends", i)
+        files = [document.file.parent / name]
+        if not name.endswith(".toml"):
+            files = [f / f"{name}.toml" for f in _profile_folders() if name in profile_names()]
+        if not files:
+            raise document.error(place, word_unknown(name, "profile", profile_names()))
+        if not files[0].is_file():
+            raise document.error(place, f"{files[0]}: no such file")
+        if os.path.realpath(files[0]) in above:
+            raise document.error(place, f"{name} extends itself")
+        if len(above) > MAX_EXTENDS:
+            raise document.error(place, f"more than {MAX_EXTENDS} files deep")
+        _collect(read_toml(files[0]), documents, above)
     documents.append(document)
 
 
-def _refuse_unknown(document: Document) -> None:
-    """Refuse this file's unknown keys by its own positions; missing ones may be in another."""
-    try:
-        convert_toml(document, Config)
-    except ConfigError as error:
-        if "missing required field" not in str(error):
-            raise
+class _Missing(ConfigError):
+    """A key that must be there is not."""
 
 
-def _with_defaults(document: Document, merged: dict[str, Any]) -> Document:
-    document.data = merged
-    return document
+class _Joined(Document):
+    """Several files as one: an error is placed in the file that set the key."""
+
+    def __init__(self, documents: list[Document], data: dict[str, Any]) -> None:
+        super().__init__(documents[-1].file, "", data)
+        self._documents = documents
+
+    def error(self, path: Path_, message: str) -> ConfigError:
+        return _owner(self._documents, path).error(path, message)
+
+    def missing(self, path: Path_) -> ConfigError:
+        return _Missing(str(super().missing(path)))
+
+
+def _owner(documents: list[Document], path: Path_) -> Document:
+    """Return the file whose word counts for a key, or for the nearest table above it."""
+    owner = documents[-1]
+    having: list[tuple[Document, Any]] = [(d, d.data) for d in documents]
+    for part in path:
+        having = [(d, v) for d, data in having if (v := find_value(data, (part,))) is not None]
+        if not having:
+            break
+        owner = having[-1][0]
+        if not isinstance(having[-1][1], dict):
+            having = having[-1:]  # a list replaces one that it extends
+    return owner
 
 
 def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -219,15 +218,6 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _lookup(data: Any, path: Path_) -> bool:
-    for part in path:
-        try:
-            data = data[part]
-        except (KeyError, IndexError, TypeError):
-            return False
-    return True
-
-
 def _check(loaded: LoadedConfig) -> None:
     config = loaded.config
     names = [s.name for s in config.source]
@@ -237,7 +227,4 @@ def _check(loaded: LoadedConfig) -> None:
                 raise loaded.error((kind, i, "name"), f"{name!r} is there twice")
     for i, model in enumerate(config.model):
         if model.stream not in names:
-            known = ", ".join(names) or "none"
-            raise loaded.error(
-                ("model", i, "stream"), f"no source is named {model.stream!r}; known: {known}"
-            )
+            raise loaded.error(("model", i, "stream"), word_unknown(model.stream, "source", names))

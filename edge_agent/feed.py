@@ -23,24 +23,29 @@ class Feed:
 
     def put(self, chunk: Chunk) -> None:
         """Take a source's samples; with ``block`` wait until no model needs what they overwrite."""
-        with self._room:
-            if self._policy == "block":
-                self._room.wait_for(lambda: self._closed or self._fits(len(chunk.samples)))
-            self._ring.append(chunk)
-        self._wake.set()
+        rest: Chunk | None = chunk
+        while rest is not None:
+            with self._room:
+                count = len(rest.samples)
+                if self._policy == "block":
+                    self._room.wait_for(lambda: self._closed or self._free() > 0)
+                    # Piece by piece, or a chunk larger than the memory would wait for ever.
+                    count = count if self._closed else self._free()
+                piece, rest = self._ring.split(rest, count)
+                self._ring.append(piece)
+            self._wake.set()
 
     def take(self, slot: Slot) -> bool:
         """Copy a slot's next window; tell whether there was one."""
         with self._room:
             taken = slot.take(self._ring)
-            if taken:
-                self._room.notify_all()
+            self._room.notify_all()
         return taken
 
     def drained(self) -> bool:
         """Tell whether no model on the stream has a whole window left to do."""
         with self._room:
-            return all(s.idle(self._ring.head) for s in self.slots)
+            return all(s.idle(self._ring) for s in self.slots)
 
     def close(self) -> None:
         """Let nobody wait any more."""
@@ -48,6 +53,7 @@ class Feed:
             self._closed = True
             self._room.notify_all()
 
-    def _fits(self, samples: int) -> bool:
-        oldest_kept = self._ring.head + samples - self._ring.capacity
-        return all(s.needs is None or s.needs >= oldest_kept for s in self.slots)
+    def _free(self) -> int:
+        """Return how many samples there is room for; never none where no window is whole."""
+        ring = self._ring
+        return ring.capacity - max((ring.head - s.needs(ring) for s in self.slots), default=0)

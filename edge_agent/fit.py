@@ -43,12 +43,13 @@ def choose_variant(ref: Ref, site: Site) -> Variant:
 
     Raises: Refused: none can, with what each lacks.
     """
-    lacking = {v.variant: _lacking(v.requires, site) for v in ref.variants}
+    lacking = []
     for variant in ref.variants:
-        if lacking[variant.variant] is None:
+        what = _lacking(variant.requires, site)
+        if what is None:
             return variant
-    why = "; ".join(f"{name}: {what}" for name, what in lacking.items())
-    raise Refused(Reason.NO_VARIANT, why)
+        lacking.append(f"{variant.variant}: {what}")
+    raise Refused(Reason.NO_VARIANT, "; ".join(lacking))
 
 
 def check_stream(wanted: Stream, found: StreamShape) -> None:
@@ -93,4 +94,4 @@ def _lacking(requires: Requires, site: Site) -> str | None:
 def _version_key(version: str) -> tuple[int, ...]:
     """Order versions by their three numbers; what cannot be read is newer than all."""
     parts = version.split("-", maxsplit=1)[0].split(".")
-    return tuple(int(p) for p in parts) if all(p.isdigit() for p in parts) else (1 << 30,)
+    return tuple(int(p) for p in parts) if all(p.isdecimal() for p in parts) else (1 << 30,)

@@ -113,7 +113,6 @@ class Life:
         """Write down that nothing runs, so that what ran is fetched and proven anew."""
         state = self._state if self.record.target else State.RETIRED
         self._save(state, running=None, running_attempt=0)
-        self._runs = None
 
     def fail(self, event: Event, reason: Reason, detail: str) -> None:
         """Write down that the target is refused or left, so that it is not tried again."""

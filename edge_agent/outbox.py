@@ -1,10 +1,12 @@
 """Predictions on their way to the broker: bounded memory, and every drop on the record.
 
 An entry leaves when the broker has confirmed it. Where memory is full the oldest that waits is
-dropped, and its ``seq`` becomes part of a loss that is announced. Pure bookkeeping behind a lock.
+dropped, and its ``seq`` becomes part of a loss that is announced, until the broker has confirmed
+that. Pure bookkeeping behind a lock.
 """
 
 import threading
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -47,10 +49,10 @@ class Outbox:
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._waiting: deque[Entry] = deque()
-        self._sent: dict[Hashable, Entry] = {}
+        self._sent: dict[Hashable, Entry | Dropped] = {}
         self._bytes = 0
-        self._dropped: list[Dropped] = []
-        self._settled: dict[Key, _Settled] = {}
+        self._dropped: dict[tuple[Key, LossCause], _Ranges] = {}
+        self._settled: dict[Key, _Ranges] = {}
         self._lock = threading.Lock()
         self.filled = threading.Event()
         """Set when there is something to send."""
@@ -69,10 +71,10 @@ class Outbox:
         with self._lock:
             return self._waiting.popleft() if self._waiting else None
 
-    def sent(self, entry: Entry, ticket: Hashable) -> None:
-        """Remember an entry that the broker has not confirmed yet."""
+    def sent(self, item: Entry | Dropped, ticket: Hashable) -> None:
+        """Remember an entry, or a loss, that the broker has not confirmed yet."""
         with self._lock:
-            self._sent[ticket] = entry
+            self._sent[ticket] = item
 
     def back(self, entry: Entry) -> None:
         """Put back an entry that could not be sent."""
@@ -80,17 +82,24 @@ class Outbox:
             self._waiting.appendleft(entry)
 
     def confirm(self, ticket: Hashable) -> bool:
-        """Forget an entry that the broker has; tell whether there was one."""
+        """Forget an entry or a loss that the broker has; tell whether there was one."""
         with self._lock:
-            entry = self._sent.pop(ticket, None)
-            if entry is not None:
-                self._leave(entry)
-            return entry is not None
+            item = self._sent.pop(ticket, None)
+            if isinstance(item, Entry):
+                self._bytes -= item.cost
+                self._settle(item.key, item.seq, item.seq)
+            elif item is not None:
+                self._settle(item.key, item.first, item.last)
+            return item is not None
 
     def unsent(self) -> None:
-        """Put all unconfirmed entries back: the connection they were sent on is gone."""
+        """Put all that is unconfirmed back: the connection it was sent on is gone."""
         with self._lock:
-            self._waiting.extendleft(reversed(self._sent.values()))
+            for item in reversed(self._sent.values()):
+                if isinstance(item, Entry):
+                    self._waiting.appendleft(item)
+                else:
+                    self._lose(item)
             self._sent.clear()
 
     def give_up(self, cause: LossCause) -> None:
@@ -100,55 +109,71 @@ class Outbox:
             while self._waiting:
                 self._drop(self._waiting.popleft(), cause)
 
-    def take_dropped(self) -> list[Dropped]:
-        """Return the losses that nobody announced yet, and leave that to the caller."""
+    def take_dropped(self, most: int | None = None) -> list[Dropped]:
+        """Return losses that nobody announced yet; the caller calls ``sent`` with each, or
+        ``put_dropped``.
+        """
         with self._lock:
-            dropped, self._dropped = self._dropped, []
-            return dropped
+            dropped = [
+                Dropped(key, first, last, cause)
+                for (key, cause), ranges in self._dropped.items()
+                for first, last in ranges.all
+            ]
+            self._dropped.clear()
+            if most is not None:
+                for loss in dropped[most:]:
+                    self._lose(loss)
+            return dropped[:most]
 
     def put_dropped(self, dropped: list[Dropped]) -> None:
         """Give back losses that could not be announced."""
         with self._lock:
-            self._dropped[:0] = dropped
+            for loss in dropped:
+                self._lose(loss)
 
     @property
     def in_flight(self) -> int:
-        """Entries that are sent and not confirmed."""
+        """Entries and losses that are sent and not confirmed."""
         return len(self._sent)
 
     @property
     def empty(self) -> bool:
-        """Whether nothing waits, is unconfirmed, or is lost without anybody having said so."""
+        """Whether nothing waits, is unconfirmed, or is lost without the broker having it."""
         with self._lock:
             return not (self._waiting or self._sent or self._dropped)
 
     def last_settled(self) -> dict[Key, int]:
-        """Return for each key the last ``seq`` up to which every one was delivered or dropped."""
+        """Return for each key the last ``seq`` up to which every one was delivered, or announced
+        as lost.
+        """
         with self._lock:
-            return {key: s.last for key, s in self._settled.items() if s.last >= 0}
+            runs = {key: settled.all[0] for key, settled in self._settled.items()}
+            return {key: last for key, (first, last) in runs.items() if first == 0}
 
     def _drop(self, entry: Entry, cause: LossCause) -> None:
-        self._leave(entry)
-        last = self._dropped[-1] if self._dropped else None
-        if last and (last.key, last.cause, last.last + 1) == (entry.key, cause, entry.seq):
-            self._dropped[-1] = Dropped(entry.key, last.first, entry.seq, cause)
-        else:
-            self._dropped.append(Dropped(entry.key, entry.seq, entry.seq, cause))
-
-    def _leave(self, entry: Entry) -> None:
         self._bytes -= entry.cost
-        self._settled.setdefault(entry.key, _Settled()).add(entry.seq)
+        self._lose(Dropped(entry.key, entry.seq, entry.seq, cause))
+
+    def _lose(self, loss: Dropped) -> None:
+        self._dropped.setdefault((loss.key, loss.cause), _Ranges()).add(loss.first, loss.last)
+
+    def _settle(self, key: Key, first: int, last: int) -> None:
+        self._settled.setdefault(key, _Ranges()).add(first, last)
 
 
-class _Settled:
-    """The end of the gapless run of numbers from 0 that were added in nearly any order."""
+class _Ranges:
+    """Numbers as ranges in order that do not touch; little memory where few are missing."""
 
     def __init__(self) -> None:
-        self.last = -1
-        self._ahead: set[int] = set()
+        self.all: list[tuple[int, int]] = []
+        """First and last number of each."""
 
-    def add(self, number: int) -> None:
-        self._ahead.add(number)
-        while self.last + 1 in self._ahead:
-            self.last += 1
-            self._ahead.discard(self.last)
+    def add(self, first: int, last: int) -> None:
+        """Add numbers, none of which is there yet."""
+        at = bisect_left(self.all, (first, last))
+        begin, end = at, at
+        if at < len(self.all) and self.all[at][0] == last + 1:
+            last, end = self.all[at][1], at + 1
+        if at and self.all[at - 1][1] == first - 1:
+            first, begin = self.all[at - 1][0], at - 1
+        self.all[begin:end] = [(first, last)]

@@ -2,17 +2,21 @@
 
 import threading
 from collections import deque
+from time import monotonic, sleep
 from typing import Final
 
 from edge_agent.outbox import Dropped, Entry, Outbox
 from edge_wire.errors import LinkError
 from edge_wire.link import Ack, Link, Message
-from edge_wire.messages import Loss, encode
+from edge_wire.messages import Loss, LossCause, encode
 from edge_wire.topics import Topics
 
 MAX_IN_FLIGHT: Final = 16
 """Below paho's own limit of 20, so that births and reports find room."""
 IDLE_S: Final = 5.0
+POLL_S: Final = 0.01
+ANNOUNCE_S: Final = 1.0
+"""What the last losses may take to be announced."""
 
 
 class Publisher:
@@ -43,17 +47,18 @@ class Publisher:
 
     def on_connection(self) -> None:
         """Learn that the connection came or went."""
-        self._lost_link = True
+        # Where it came, what was sent on it in the meantime is not lost.
+        if not self._link.connected:
+            self._lost_link = True
         self._outbox.filled.set()
 
     def stop(self, flush_s: float) -> None:
-        """Send what is left for at most ``flush_s`` seconds, then end the thread."""
-        deadline = threading.Event()
-        timer = threading.Timer(flush_s, deadline.set)
-        timer.start()
-        while self._link.connected and not self._outbox.empty and not deadline.wait(0.01):
-            self._outbox.filled.set()
-        timer.cancel()
+        """Send what is left for at most ``flush_s`` seconds, announce the rest as lost, and end
+        the thread.
+        """
+        self._flush(flush_s)
+        self._outbox.give_up(LossCause.STOPPED)
+        self._flush(ANNOUNCE_S)
         self._stopping.set()
         self._outbox.filled.set()
         self._thread.join()
@@ -64,18 +69,28 @@ class Publisher:
             stream, model = loss.key
             payload = encode(Loss(1, self._boot, stream, model, loss.first, loss.last, loss.cause))
             try:
-                self._link.publish(Message(self._topics.device(self._device, "loss"), payload))
+                ack = self._link.publish(
+                    Message(self._topics.device(self._device, "loss"), payload)
+                )
             except LinkError:
                 self._outbox.put_dropped(dropped[i:])
                 return False
+            self._outbox.sent(loss, ack)
         return True
+
+    def _flush(self, most_s: float) -> None:
+        deadline = monotonic() + most_s
+        while self._link.connected and not self._outbox.empty and monotonic() < deadline:
+            self._outbox.filled.set()
+            sleep(POLL_S)
 
     def _run(self) -> None:
         while not self._stopping.is_set():
             self._outbox.filled.wait(IDLE_S)
             self._outbox.filled.clear()
             self._settle()
-            if self._link.connected and self.announce(self._outbox.take_dropped()):
+            room = max(0, MAX_IN_FLIGHT - self._outbox.in_flight)
+            if self._link.connected and self.announce(self._outbox.take_dropped(room)):
                 self._send()
 
     def _settle(self) -> None:
@@ -92,9 +107,7 @@ class Publisher:
             except LinkError:
                 self._outbox.back(entry)
                 return
-            self._outbox.sent(entry, ack)
-            if self._qos == 0:
-                self._outbox.confirm(ack)
+            self._outbox.sent(entry, ack)  # with QoS 0 until it is written to the socket
 
     def _message(self, entry: Entry) -> Message:
         topic = self._topics.prediction(self._device, *entry.key)

@@ -10,7 +10,7 @@ from edge_agent.clock import WallClock
 from edge_agent.ring import Chunk, Ring
 from edge_agent.slot import Loaded, Made, Slot
 from edge_bundle.archive import read_bundle
-from edge_bundle.errors import ConfigError
+from edge_bundle.errors import ConfigError, ModelRefused
 from edge_bundle.inference import Inference
 from edge_bundle.recording import Recording, read_recordings
 
@@ -41,18 +41,20 @@ class Replay:
         try:
             opened = read_bundle(bundle)
             self._recordings = read_recordings(recording, opened.manifest.stream)
-        except FileNotFoundError as error:
-            raise ConfigError(str(error.filename or error) + ": no such file") from None
         except OSError as error:
-            raise ConfigError(f"{error.filename}: {error.strerror}") from None
+            told = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+            raise ConfigError(told) from None
         self._loaded = Loaded(opened, Inference.open(opened, threads))
         self._windows = self._labelled = self._right = 0
         self._seconds = 0.0
 
     def run(self) -> Iterator[Made]:
-        """Yield the predictions, as fast as the reader takes them."""
+        """Yield the predictions, as fast as the reader takes them.
+
+        Raises: ModelRefused: the model fails on a window.
+        """
         stream = self._loaded.bundle.manifest.stream
-        slot = Slot(self._loaded.bundle.manifest.name, "replay", "replay", WallClock())
+        slot = Slot(self._loaded.bundle.manifest.name, "replay", "replay", WallClock(), _refuse)
         slot.offer(self._loaded)
         ring = Ring(stream.window + CHUNK, len(stream.channels), stream.rate_hz)
         slot.take(ring)
@@ -87,3 +89,7 @@ class Replay:
                     self._labelled += 1
                     self._right += label == made.decision.label
                 yield made
+
+
+def _refuse(_slot: Slot, loaded: Loaded, why: str) -> None:
+    raise ModelRefused(f"{loaded.bundle.path}: {why}")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from edge_agent.clock import WallClock
 from edge_wire.errors import LinkError
-from edge_wire.link import Link, Message
+from edge_wire.link import Ack, Link, Message
 from edge_wire.messages import Accepted, Availability, Info, ModelReport, Reason, Reported, encode
 from edge_wire.topics import Topics
 
@@ -30,9 +30,9 @@ class Reporter:
         self.say(Availability.ONLINE)
         self._report()
 
-    def say(self, availability: Availability) -> None:
-        """Publish the device's availability."""
-        self._publish("availability", availability.value.encode())
+    def say(self, availability: Availability) -> Ack | None:
+        """Publish the device's availability; return what confirms it, None where it cannot be."""
+        return self._publish("availability", availability.value.encode())
 
     def change_info(self, change: Callable[[Info], Info]) -> None:
         """Change the birth message, and publish it."""
@@ -78,9 +78,9 @@ class Reporter:
             # Under the lock, or two threads could publish their reports in the wrong order.
             self._publish("reported", encode(report))
 
-    def _publish(self, kind: str, payload: bytes) -> None:
+    def _publish(self, kind: str, payload: bytes) -> Ack | None:
         topic = self._topics.device(self._info.device, kind)
         try:
-            self._link.publish(Message(topic, payload, qos=1, retain=True))
+            return self._link.publish(Message(topic, payload, qos=1, retain=True))
         except LinkError:
-            return  # announce() says it all after the next connect
+            return None  # announce() says it all after the next connect

@@ -55,9 +55,11 @@ class Ring:
         """
         samples = chunk.samples
         lost, restart = chunk.lost, chunk.restart
-        # The sum is finite if and only if nothing in it is NaN or infinite, barring overflow,
-        # and costs a fifth of looking at every element.
-        if not np.isfinite(samples.sum()):
+        # The sum is finite only if nothing in it is NaN or infinite, and costs a fifth of looking
+        # at every element; where it overflows, every element is looked at.
+        with np.errstate(over="ignore", invalid="ignore"):
+            total = samples.sum()
+        if not np.isfinite(total):
             self._append_finite(chunk)
             return
         if lost or restart:
@@ -68,11 +70,20 @@ class Ring:
         """Return the breaks behind the first ``seen``: their number, from 1, the position of the
         first sample after them, and how many samples were lost up to there in all.
 
-        Where more came than are remembered the oldest are left out: totals stay right, and their
-        windows were overwritten long before.
+        Where more came than are remembered the oldest are left out: their numbers are missing,
+        the totals stay right.
         """
         new = min(self.breaks - seen, len(self._breaks))
         return list(islice(self._breaks, len(self._breaks) - new, None)) if new else []
+
+    def split(self, chunk: Chunk, count: int) -> tuple[Chunk, Chunk | None]:
+        """Return the first ``count`` samples of a chunk, and the rest where there is any."""
+        behind = len(chunk.samples) - count
+        if behind <= 0:
+            return chunk, None
+        end_ns = chunk.end_ns - int(behind * self._period_ns)
+        first = Chunk(chunk.samples[:count], end_ns, chunk.lost, chunk.restart)
+        return first, Chunk(chunk.samples[count:], chunk.end_ns)
 
     def copy(self, start: int, out: Float32Array) -> None:
         """Copy the samples from ``start`` on into ``out`` [n, channels]; they must be held."""

@@ -1,11 +1,13 @@
 """Puts the agent together, starts its threads, and stops them in order."""
 
+import contextlib
 import logging
 import platform
 import queue
 import random
 import signal
 import threading
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -30,8 +32,8 @@ from edge_bundle import VERSION
 from edge_bundle.errors import ArtifactRefused, ConfigError
 from edge_bundle.runtimes.loader import installed_formats
 from edge_wire.errors import LinkError
-from edge_wire.link import Handlers, Link, Message
-from edge_wire.messages import Availability, ChannelInfo, Info, LossCause, StreamInfo
+from edge_wire.link import Ack, Handlers, Link, Message
+from edge_wire.messages import Availability, ChannelInfo, Info, StreamInfo
 from edge_wire.topics import Topics
 
 RING_S: Final = 30.0
@@ -39,6 +41,8 @@ RING_S: Final = 30.0
 RING_SAMPLES: Final = 4096
 """At least so many, so that slow streams have room for a window too."""
 FLUSH_S: Final = 5.0
+LAST_WORD_S: Final = 1.0
+"""What the broker may take to confirm that we stopped."""
 REFRESH_S: Final = 900.0
 """The retained desired message is asked for again this often, with jitter."""
 QOS0_BYTES: Final = 64 << 10
@@ -49,9 +53,15 @@ log = logging.getLogger(__name__)
 class Service:
     """The agent of one device, from a configuration."""
 
-    def __init__(self, loaded: LoadedConfig) -> None:
+    def __init__(
+        self, loaded: LoadedConfig, stops: "queue.SimpleQueue[None] | None" = None
+    ) -> None:
         """Open everything that can be wrong, and start nothing.
 
+        Args:
+            loaded: the configuration.
+            stops: what is put into it ends ``run``. A signal handler may put at any moment, twice
+                too, where an Event could lock up.
         Raises: ConfigError, ArtifactRefused: what the configuration names cannot be used.
         """
         config = loaded.config
@@ -137,8 +147,9 @@ class Service:
             Capture(self._feeds[t.name], s, self._note_end(t.name))
             for t, s in zip(config.source, sources, strict=True)
         ]
-        # A signal handler may put into it at any moment, twice too; an Event could lock up.
-        self._stops: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._ending = False
+        self._acks: queue.SimpleQueue[Ack] = queue.SimpleQueue()
+        self._stops = stops or queue.SimpleQueue()
 
     def run(self) -> None:
         """Work until ``stop`` is called, then end in order."""
@@ -151,11 +162,13 @@ class Service:
             capture.start()
         log.info("running as %s, boot %s", self._config.device.id, self._boot)
         while not self._is_stopped(REFRESH_S * random.uniform(0.8, 1.2)):  # noqa: S311
-            self._subscribe()
+            # Not every broker gives a retained message again to who is subscribed already.
+            self._link.unsubscribe(self._own_topics())
+            self._link.subscribe(self._own_topics())
         self._end()
 
     def stop(self) -> None:
-        """Let ``run`` end; may be called from a signal handler."""
+        """Let ``run`` end; may be called by any thread."""
         self._stops.put(None)
 
     def _is_stopped(self, timeout_s: float) -> bool:
@@ -171,13 +184,31 @@ class Service:
         self._updater.stop()
         self._worker.stop()
         self._publisher.stop(FLUSH_S)
-        self._outbox.give_up(LossCause.STOPPED)
-        self._publisher.announce(self._outbox.take_dropped())
-        self._reporter.say(Availability.STOPPED)
+        self._say_stopped()
         self._link.stop()
         last = self._outbox.last_settled()
         self._store.end_boot({f"{stream}/{model}": seq for (stream, model), seq in last.items()})
         self._store.unlock()
+
+    def _say_stopped(self) -> None:
+        """Say the last word, and wait until the broker has it.
+
+        A socket that is closed with something unread in it takes what was just sent with it, and
+        the broker would send our will. So nothing more may come to us, and nothing be unread.
+        """
+        self._link.unsubscribe(self._own_topics())
+        self._ending = True
+        ack = self._reporter.say(Availability.STOPPED)
+        deadline = time.monotonic() + LAST_WORD_S
+        with contextlib.suppress(queue.Empty):
+            while ack is not None:
+                if self._acks.get(timeout=max(0.0, deadline - time.monotonic())) == ack:
+                    return
+
+    def _on_ack(self, ack: Ack) -> None:
+        self._publisher.on_ack(ack)
+        if self._ending:
+            self._acks.put(ack)
 
     def _give(self, made: Made) -> None:
         self._outbox.put(Entry((made.stream, made.model), made.seq, made.payload))
@@ -203,21 +234,19 @@ class Service:
             connected=self._on_connected,
             disconnected=lambda: self._publisher.on_connection(),
             message=self._on_message,
-            ack=lambda ack: self._publisher.on_ack(ack),
+            ack=self._on_ack,
         )
         return Link(loaded.broker(), device, handlers, will)
 
     def _on_connected(self) -> None:
         log.info("connected to %s", self._config.broker.url)
-        self._subscribe()
+        self._link.subscribe(self._own_topics())
         self._reporter.announce()
         self._publisher.on_connection()
 
-    def _subscribe(self) -> None:
+    def _own_topics(self) -> list[str]:
         device = self._config.device
-        self._link.subscribe(
-            [self._topics.desired(device.group), self._topics.device(device.id, "availability")]
-        )
+        return [self._topics.desired(device.group), self._topics.device(device.id, "availability")]
 
     def _on_message(self, topic: str, payload: bytes, _retained: bool) -> None:
         if topic == self._topics.desired(self._config.device.group):
@@ -229,10 +258,10 @@ class Service:
 
 def run_service(loaded: LoadedConfig) -> None:
     """Run the agent until SIGINT or SIGTERM."""
-    service = Service(loaded)
+    stops: queue.SimpleQueue[None] = queue.SimpleQueue()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda _number, _frame: service.stop())
-    service.run()
+        signal.signal(number, lambda _number, _frame: stops.put(None))
+    Service(loaded, stops).run()
 
 
 def _with_stream(info: Info, stream: str, state: str, detail: str) -> Info:

@@ -76,27 +76,41 @@ class Slot:
         self._cursor: Cursor | None = None
         self._window = np.empty((0, 0), np.float32)
         self._window_ms = 0.0
+        self._taken = False
         self._start = 0
         self._end_ns = 0
         self._covered = 0
+        self._covered_before = 0
         self._breaks_seen = 0
         self._lost_seen = 0
         self._lost = 0
         self._gap = False
+        self._stale = False
+        """Whether what runs may remember another part of the stream."""
 
     @property
     def running(self) -> Loaded | None:
         """What makes the predictions now."""
         return self._running
 
-    @property
-    def needs(self) -> int | None:
-        """Position of the oldest sample that is still needed; None where nothing runs."""
-        return self._cursor.start if self._cursor else None
+    def needs(self, ring: Ring) -> int:
+        """Return the position of the oldest sample that is still needed, or the ring's head."""
+        cursor = self._cursor
+        if cursor is None:
+            return ring.head
+        # With a hop larger than the window, a break brings the next window forward.
+        start = cursor.start if ring.breaks == self._breaks_seen else self._covered
+        return min(start, cursor.start, ring.head)
 
-    def idle(self, head: int) -> bool:
-        """Tell whether ``head`` samples leave no whole window to do."""
-        return self._offered is None and (self._cursor is None or not self._cursor.ready(head))
+    def idle(self, ring: Ring) -> bool:
+        """Tell whether there is no whole window to do."""
+        if self._offered is not None:
+            return False
+        cursor = self._cursor
+        if cursor is None:
+            return True
+        next_start = cursor.start + (cursor.hop if self._taken else 0)
+        return ring.breaks == self._breaks_seen and next_start + cursor.window > ring.head
 
     def offer(self, loaded: Loaded, trial: bool = False, fallback: Loaded | None = None) -> None:
         """Let another model go on from the next window. Called by any thread.
@@ -107,6 +121,10 @@ class Slot:
                 whether it went well.
             fallback: what to fall back to, where it is not the present one.
         """
+        pending = self._offered
+        if pending is not None and fallback is None:
+            # What was offered before never ran, but is what would run now.
+            fallback = pending[2] if pending[1] else pending[0]
         self._offered = (loaded, trial, fallback)
 
     def settle(self) -> None:
@@ -116,34 +134,47 @@ class Slot:
 
     def take(self, ring: Ring) -> bool:
         """Copy the next window out of the ring; tell whether there was one."""
+        if self._taken and self._cursor is not None:
+            # Only now: until its prediction is made a window may be needed by another model.
+            self._cursor.advance()
+            self._taken = False
         if self._offered is not None:
             self._change(ring)
         cursor = self._cursor
-        if cursor is None or not cursor.ready(ring.head):
+        if cursor is None:
             return False
-        if cursor.start < ring.tail:
-            self._lost += max(0, ring.tail - max(cursor.start, self._covered))
-            self._gap = True
-            cursor.restart(ring.tail)
-        if ring.breaks != self._breaks_seen:
-            self._pass_breaks(ring, cursor)
+        if ring.breaks != self._breaks_seen or cursor.start < ring.tail:
+            self._catch_up(ring, cursor)
         if not cursor.ready(ring.head):
             return False
         ring.copy(cursor.start, self._window)
+        self._taken = True
         self._start = cursor.start
-        self._covered = cursor.start + cursor.window
+        self._covered_before, self._covered = self._covered, cursor.start + cursor.window
         self._end_ns = ring.time_ns(self._covered - 1)
-        cursor.advance()
         return True
+
+    def _catch_up(self, ring: Ring, cursor: Cursor) -> None:
+        """Go on behind what was overwritten, and behind the breaks in the next window."""
+        while True:
+            self._pass_breaks(ring, cursor)
+            if cursor.start >= ring.tail:
+                return
+            self._lost += max(0, ring.tail - max(cursor.start, self._covered))
+            self._gap = True
+            self._covered = max(self._covered, ring.tail)
+            cursor.start = ring.tail
 
     def _pass_breaks(self, ring: Ring, cursor: Cursor) -> None:
         for number, position, lost in ring.breaks_since(self._breaks_seen):
-            if position >= cursor.start + cursor.window:
+            # Where a number is missing, nobody knows any more where that break was.
+            known = number == self._breaks_seen + 1
+            if known and position >= cursor.start + cursor.window:
                 break
             self._lost += lost - self._lost_seen
             self._breaks_seen, self._lost_seen = number, lost
             self._gap = True
-            cursor.restart(position)
+            cursor.start = max(position, self._covered)
 
     def predict(self) -> Made | None:
         """Run the window that ``take`` copied.
@@ -185,14 +216,17 @@ class Slot:
 
     def _decide(self) -> Decision | None:
         while self._running is not None:
-            if self._gap:
-                self._running.inference.reset()
             try:
+                if self._gap or self._stale:
+                    self._running.inference.reset()
                 decision = self._running.inference.decide(self._window)
-            except ArtifactRefused as error:
-                if not self._fall_back(str(error)):
+            except Exception as error:  # whatever a model does, the other models go on
+                refused = isinstance(error, ArtifactRefused)
+                why = str(error) if refused else f"{type(error).__name__}: {error}"
+                if not self._fall_back(why):
                     return None
             else:
+                self._stale = False
                 if self._trial:
                     self._healthy(self, self._running)
                 return decision
@@ -207,8 +241,13 @@ class Slot:
         same = fallback is not None and _shape(fallback) == self._window.shape
         if fallback is not None:
             self._install(fallback)
-        elif trial:
-            self._running = self._cursor = None
+            if not same:
+                self._taken, self._covered = False, self._covered_before
+        else:
+            self._gap = True  # no prediction is made of this window
+            if trial:
+                self._running = self._cursor = None
+                self._taken = False
         self._unhealthy(self, failed, why)
         return same
 
@@ -221,10 +260,22 @@ class Slot:
             self._breaks_seen, self._lost_seen = ring.breaks, ring.lost
             self._cursor = Cursor(1, 1, ring.head)
             self._covered = ring.head
+            self._gap = self.seq > 0  # nothing ran since the prediction before
+        wanted = loaded.bundle.manifest.stream.window
+        if wanted > ring.capacity:
+            why = f"a window of {wanted} samples; {ring.capacity} are kept of this stream"
+            if self._running is None and fallback is not None:
+                self._install(fallback)
+            elif self._running is None:
+                self._cursor = None
+            self._unhealthy(self, loaded, why)
+            return
         if not trial:
             self._fallback = None
+        elif fallback is not None:
+            self._fallback = fallback
         elif not self._trial:
-            self._fallback = fallback or self._running
+            self._fallback = self._running
         self._trial = trial
         self._install(loaded)
 
@@ -232,10 +283,12 @@ class Slot:
         stream = loaded.bundle.manifest.stream
         if self._cursor is not None:
             self._cursor.change(stream.window, stream.hop)
-        self._window = np.empty(_shape(loaded), np.float32)
+        if self._window.shape != _shape(loaded):
+            self._window = np.empty(_shape(loaded), np.float32)
         self._window_ms = round(stream.window / stream.rate_hz * 1000, 3)
         self._identity = loaded.identify()
         self._running = loaded
+        self._stale = True
 
 
 def _shape(loaded: Loaded) -> tuple[int, int]:

@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Callable, Iterator
+from math import isfinite
 from pathlib import Path
 from typing import Final, Protocol
 
 from edge_agent.config import LoadedConfig, SourceTable
 from edge_agent.fit import StreamShape
 from edge_agent.ring import Chunk
-from edge_bundle.errors import ArtifactRefused
+from edge_bundle.errors import ConfigError, RecordingRefused
 from edge_bundle.manifest import RATE_TOLERANCE, Channel
 from edge_bundle.recording import Recording, read_recordings
 
@@ -69,11 +70,13 @@ def open_source(loaded: LoadedConfig, index: int) -> Source:
         RecordingRefused: unreadable, or not what the configuration says.
     """
     table = loaded.config.source[index]
-    path, mark, chosen = table.path.partition("#")
-    file = loaded.resolve(path)
-    if not file.is_file():
-        raise loaded.error(("source", index, "path"), f"{file}: no such recording")
-    recordings = read_recordings(f"{file}{mark}{chosen}", None)
+    try:
+        recordings = read_recordings(loaded.resolve(table.path), None)
+    except OSError as error:
+        told = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        raise loaded.error(("source", index, "path"), told) from None
+    except ConfigError as error:
+        raise loaded.error(("source", index, "path"), str(error)) from None
     shape = _shape(loaded, index, table, recordings[0])
     for recording in recordings:
         _check(recording, shape)
@@ -88,6 +91,8 @@ def _shape(
         raise loaded.error(
             ("source", index, "rate_hz"), f"{Path(table.path).name} does not say its rate: say it"
         )
+    if not (isfinite(rate) and rate > 0):
+        raise RecordingRefused(f"{recording.name}: {rate:g} Hz, expected more than 0")
     channels = table.channels or tuple(Channel(n, "") for n in recording.channels or ())
     if not channels:
         raise loaded.error(
@@ -100,11 +105,16 @@ def _shape(
 
 def _check(recording: Recording, shape: StreamShape) -> None:
     names = tuple(c.name for c in shape.channels)
+    if not len(recording.samples):
+        raise RecordingRefused(f"{recording.name}: no sample in it")
     if recording.channels not in {None, names} or recording.samples.shape[1] != len(names):
-        found = recording.channels or f"{recording.samples.shape[1]} channels"
-        raise ArtifactRefused(f"{recording.name}: {found}, the configuration says {names}")
+        columns = f"{recording.samples.shape[1]} channels"
+        found = f"channels {', '.join(recording.channels)}" if recording.channels else columns
+        raise RecordingRefused(
+            f"{recording.name}: {found}, the configuration says {', '.join(names)}"
+        )
     rate = recording.rate_hz
     if rate is not None and not abs(rate / shape.rate_hz - 1) <= RATE_TOLERANCE:
-        raise ArtifactRefused(
+        raise RecordingRefused(
             f"{recording.name}: {rate:g} Hz, the configuration says {shape.rate_hz:g} Hz"
         )

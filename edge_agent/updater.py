@@ -65,7 +65,8 @@ class Updater:
         self._events: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._verdicts: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._desired: deque[bytes] = deque(maxlen=1)
-        self._followed = b""
+        self._followed = self._spurned = b""
+        """The desired message that is acted on, and the last one that may not interrupt that."""
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="updater", daemon=True)
 
@@ -241,8 +242,7 @@ class Updater:
         if life.state is not State.TRIAL:
             return
         life.end_trial()
-        if life.record.running is not None:
-            self._run_again(place, life.record.running)
+        self._go_back(place)
 
     def _obtain(self, place: Place, variant: Variant, encodings: tuple[Encoding, ...]) -> Bundle:
         try:
@@ -278,12 +278,13 @@ class Updater:
             message = self._desired[0]
         except IndexError:
             return False
-        if message == self._followed:
+        if message in {self._followed, self._spurned}:
             return False  # the broker gave the retained one once more
         try:
             self._check(message)
         except Refused:
-            return False  # what nobody may say stops nothing; it is answered afterwards
+            self._spurned = message  # it is answered afterwards
+            return False
         return True
 
     def _prove(self, bundle: Bundle) -> None:
@@ -317,6 +318,7 @@ class Updater:
         if not place.life.is_on_trial(bundle.sha256):
             return  # superseded while the event waited
         place.life.commit()
+        place.life.set_runs(bundle)
         place.slot.settle()
         self._store.make_room(0, self._kept())
         self._report(place)
@@ -325,13 +327,20 @@ class Updater:
         life = place.life
         if life.is_on_trial(bundle.sha256):
             life.fail(Event.UNHEALTHY, Reason.TRIAL_FAILED, why)
-            runs = place.slot.running
+            runs = place.slot.running  # it fell back by itself, between two windows
             life.set_runs(runs.bundle if runs else None)
         elif life.is_running(bundle.sha256):
             life.leave(Reason.TRIAL_FAILED, why)
-            if life.record.running is not None:
-                self._run_again(place, life.record.running)
+            self._go_back(place)
+        elif place.slot.running is None:
+            life.set_runs(None)  # an unfinished trial's model, while its successor was fetched
         self._report(place)
+
+    def _go_back(self, place: Place) -> None:
+        """Run what the record says runs, where something else did."""
+        running = place.life.record.running
+        if running is not None and not self._run_again(place, running):
+            place.life.lose()
 
     def _reject(self, place: Place, refused: Refused) -> None:
         try:

@@ -1,13 +1,8 @@
-"""Strict TOML: every error begins FILE:LINE:COL: KEY.PATH and says what was found and expected.
+"""Strict TOML: every error begins FILE:LINE:COL: KEY.PATH and says what was found and expected."""
 
-tomllib gives no positions, so a small scanner finds them. It only reads text that tomllib has
-already accepted, and so need not judge it.
-"""
-
-import difflib
 import re
 import sys
-from bisect import bisect_right
+from difflib import get_close_matches
 from math import isfinite
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +11,8 @@ import msgspec
 from msgspec import inspect
 
 from edge_bundle.errors import ConfigError
+from edge_bundle.positions import Path_, locate_keys
+from edge_bundle.wording import word_mismatch
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -23,18 +20,6 @@ else:
     import tomli as tomllib
 
 T = TypeVar("T")
-Position = tuple[int, int]
-Path_ = tuple[str | int, ...]
-KEY = re.compile(r"""\s*(?:"((?:[^"\\]|\\.)*)"|'([^']*)'|([A-Za-z0-9_-]+))\s*""")
-# A multi-line string may end with two quotes of its own before the three that close it.
-STRING_OR_COMMENT = re.compile(
-    r'''"""(?:[^\\]|\\.)*?"{3,5}|"(?:[^"\\\n]|\\.)*"'''
-    r"""|'''.*?'{3,5}|'[^'\n]*'|(?P<comment>\#[^\n]*)""",
-    re.DOTALL,
-)
-SPACE = re.compile(r"[ \t\n]*")
-LINE = re.compile(r"[^\n]*")
-SCALAR = re.compile(r"[^,\]}\n]*")
 MAX_FILE_BYTES = 1 << 20
 ANY_KEY = "..."
 """Stands for the key of a free table where msgspec does not name it."""
@@ -57,6 +42,10 @@ class Document:
                 break
         where = f"{self.file}:{line}:{column}: "
         return ConfigError(where + (f"{show_path(path)}: {message}" if path else message))
+
+    def missing(self, path: Path_) -> ConfigError:
+        """Return the error for a key that must be there."""
+        return self.error(path, "is missing, and has no default")
 
 
 def read_toml(file: Path) -> Document:
@@ -98,7 +87,21 @@ def convert_toml(document: Document, kind: type[T]) -> T:
     except msgspec.ValidationError as error:
         path, message = _split(str(error))
         path = _name_keys(document.data, kind, path, str(error))
-        raise document.error(path, message) from None
+        missing = re.fullmatch(r"Object missing required field `(.*)`", message)
+        if missing:
+            raise document.missing((*path, missing[1])) from None
+        found = find_value(document.data, path)
+        raise document.error(path, word_mismatch(kind, path, message, found)) from None
+
+
+def find_value(data: Any, path: Path_) -> Any:
+    """Return what stands at a path, or None."""
+    for part in path:
+        try:
+            data = data[part]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return data
 
 
 def show_path(path: Path_) -> str:
@@ -188,97 +191,8 @@ def _refuse_unknown_in_table(
     known = [*fields, *([kind.tag_field] if kind.tag_field else [])]
     for key, inner in value.items():
         if key not in known:
-            near = difflib.get_close_matches(key, known, 1, 0.5)
+            near = get_close_matches(key, known, 1, 0.5)
             hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
             raise document.error((*path, key), f"unknown key; {hint}")
         if key in fields:
             _refuse_unknown(document, (*path, key), inner, fields[key].type)
-
-
-def locate_keys(text: str) -> dict[Path_, Position]:
-    """Return line and column, from 1, of every key, header and array element in valid TOML."""
-    # Strings and comments are blanked out first, so that what stands in them counts for nothing;
-    # keys are read from the original text.
-    blank = _blank(text)
-    found: dict[Path_, int] = {}
-    counts: dict[Path_, int] = {}
-    table: Path_ = ()
-    at = _skip(blank, 0)
-    while at < len(text):
-        if blank[at] == "[":
-            table = _scan_header(text, blank, at, found, counts)
-            at = LINE.match(blank, at).end()  # type: ignore[union-attr]
-        else:
-            at = _scan_pair(text, blank, at, table, found)
-        at = _skip(blank, at)
-    starts = [0, *(end.end() for end in re.finditer("\n", text))]
-    lines = {path: bisect_right(starts, at) for path, at in found.items()}
-    return {path: (lines[path], at - starts[lines[path] - 1] + 1) for path, at in found.items()}
-
-
-def _scan_header(
-    text: str, blank: str, at: int, found: dict[Path_, int], counts: dict[Path_, int]
-) -> Path_:
-    """Note a header and the tables above it; return the table that it opens."""
-    is_array = blank.startswith("[[", at)
-    keys, _ = _keys(text, at + 1 + is_array)
-    table: Path_ = ()
-    for depth, key in enumerate(keys, 1):
-        table = (*table, key)
-        found.setdefault(table, at)
-        if is_array and depth == len(keys):
-            counts[table] = counts.get(table, -1) + 1
-        if table in counts:
-            table = (*table, counts[table])
-            found.setdefault(table, at)
-    return table
-
-
-def _scan_pair(text: str, blank: str, at: int, table: Path_, found: dict[Path_, int]) -> int:
-    """Note a key and all that stands in its value; return where the value ends."""
-    keys, end = _keys(text, at)
-    for length in range(1, len(keys) + 1):
-        found.setdefault((*table, *keys[:length]), at)
-    return _scan_value(text, blank, end + 1, (*table, *keys), found)
-
-
-def _scan_value(text: str, blank: str, at: int, path: Path_, found: dict[Path_, int]) -> int:
-    at = _skip(blank, at)
-    if blank[at] not in "[{":
-        return SCALAR.match(blank, at).end()  # type: ignore[union-attr]
-    closing, index = "]" if blank[at] == "[" else "}", 0
-    at = _skip(blank, at + 1)
-    while blank[at] != closing:
-        if closing == "]":
-            found.setdefault((*path, index), at)
-            at = _scan_value(text, blank, at, (*path, index), found)
-            index += 1
-        else:
-            at = _scan_pair(text, blank, at, path, found)
-        at = _skip(blank, at)
-        if blank[at] == ",":
-            at = _skip(blank, at + 1)
-    return at + 1
-
-
-def _keys(text: str, at: int) -> tuple[tuple[str, ...], int]:
-    """Return the parts of a dotted key, and where it ends."""
-    keys = []
-    while found := KEY.match(text, at):
-        key = next(g for g in found.groups() if g is not None)
-        if found[1] and "\\" in key:
-            key = tomllib.loads(f'key = "{key}"')["key"]
-        keys.append(key)
-        at = found.end()
-        if text[at : at + 1] != ".":
-            break
-        at += 1
-    return tuple(keys), at
-
-
-def _skip(blank: str, at: int) -> int:
-    return SPACE.match(blank, at).end()  # type: ignore[union-attr]
-
-
-def _blank(text: str) -> str:
-    return STRING_OR_COMMENT.sub(lambda m: (" " if m["comment"] else "s") * len(m[0]), text)

@@ -1,26 +1,35 @@
 """One MQTT connection that comes back by itself: MQTT 5 where the broker has it, else 3.1.1.
 
 Every connection is a new paho client, so that paho never carries messages over; who needs a
-message delivered keeps it until ``on_ack``. Callbacks run on paho's network thread: be quick.
+message delivered keeps it until ``on_ack``. One thread per link does paho's network work, since
+nobody would notice an end of paho's own; ``Handlers`` are called on it: be quick.
 """
 
+import contextlib
+import logging
 import random
-import ssl
+import select
+import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.reasoncodes import ReasonCode
+from typing_extensions import ParamSpec
 
 from edge_wire.errors import LinkError
 
 CONNECT_S: Final = 5.0
 KEEPALIVE_S: Final = 30
 BACKOFF_S: Final = (0.2, 30.0)
+LEAVE_S: Final = 0.5
+"""What a broker that no longer reads may delay a ``stop``."""
+POLL_S: Final = 1.0
 PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
 Ack = tuple[int, int]
 """Number of the connection and paho's message id: together they name one publish."""

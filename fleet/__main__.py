@@ -88,7 +88,7 @@ def init(
     as_json: bool,
 ) -> None:
     """Make a new fleet: its signing key, its root of trust and its registry."""
-    from fleet.folder import BrokerTable
+    from edge_wire.credentials import BrokerTable
     from fleet.operations import init as make
 
     table = BrokerTable(

@@ -7,7 +7,6 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -15,21 +14,9 @@ from msgspec import Struct
 from edge_bundle.errors import ConfigError
 from edge_bundle.toml import Document, convert_toml, read_toml
 from edge_wire import trust
+from edge_wire.credentials import BrokerTable, read_broker
 from edge_wire.link import Broker
-from edge_wire.topics import ROOT
 from fleet.registry import Registry
-
-
-class BrokerTable(Struct, frozen=True):
-    """Where the broker is; paths are relative to the folder."""
-
-    url: str
-    root: str = ROOT
-    ca: str | None = None
-    cert: str | None = None
-    key: str | None = None
-    user: str | None = None
-    password_file: str | None = None
 
 
 class Settings(Struct, frozen=True):
@@ -125,32 +112,7 @@ class _Plain:
 
 
 def _check(folder: Folder, table: BrokerTable, blame: Document | _Plain) -> Broker:
-    if not table.root or any(not p or set(p) & set("+#\0") for p in table.root.split("/")):
-        raise blame.error(
-            ("broker", "root"), f"{table.root!r}: expected levels like {ROOT}, without + and #"
-        )
-    paths: dict[str, Any] = {}
-    for name in ("ca", "cert", "key", "password_file"):
-        value = getattr(table, name)
-        paths[name] = value and str(folder.path / Path(value).expanduser())
-        if value and not Path(paths[name]).is_file():
-            raise blame.error(("broker", name), f"{paths[name]}: no such file")
-    password = None
-    if file := paths.pop("password_file"):
-        try:
-            if Path(file).stat().st_mode & 0o077:
-                raise blame.error(
-                    ("broker", "password_file"), f"{file}: others may read it; chmod 600 it"
-                )
-            password = Path(file).read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise blame.error(("broker", "password_file"), f"{file}: {error}") from None
-    broker = Broker(table.url, **paths, user=table.user, password=password)
-    try:
-        broker.address()
-    except ValueError as error:
-        raise blame.error(("broker", "url"), str(error)) from None
-    return broker
+    return read_broker(table, folder.path, lambda key, why: blame.error(("broker", key), why))
 
 
 def _to_toml(table: BrokerTable) -> str:

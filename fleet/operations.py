@@ -17,10 +17,11 @@ from edge_bundle.archive import Bundle
 from edge_bundle.errors import ConfigError
 from edge_wire import trust
 from edge_wire.assignment import Ref
+from edge_wire.credentials import BrokerTable
 from edge_wire.topics import check_identifier
 from fleet.assigning import Stamp, advance, assign, make_ref, next_issued, retreat
 from fleet.errors import NothingBefore
-from fleet.folder import BrokerTable, Folder, make_folder
+from fleet.folder import Folder, make_folder
 from fleet.following import DeviceResult, Progress, conclude, follow, to_result
 from fleet.office import Office, open_office
 from fleet.releases import read_version, refuse_other_bytes, take_in, to_variant
@@ -205,7 +206,7 @@ def _follow(
     say: Progress,
 ) -> list[Verdict]:
     session.sender.offer(office.offers())
-    seen = office.registry.changes()
+    seen: int | None = None
 
     def superseded() -> str | None:
         nonlocal seen

@@ -20,7 +20,7 @@ from fleet.sender import SETTLE_S, Sender
 if TYPE_CHECKING:
     from typing_extensions import Self  # in typing from Python 3.11 on
 
-CONNECT_S: Final = 7.0
+CONNECT_S: Final = 6.0
 """Enough for a broker that answers MQTT 5 with silence."""
 PUBACK_S: Final = 10.0
 QUIET_S: Final = 0.5

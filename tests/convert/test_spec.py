@@ -39,4 +39,4 @@ def test_feature_that_does_not_fit_the_channels(tmp_path: Path) -> None:
 
 
 def test_table_that_is_missing(tmp_path: Path) -> None:
-    assert "missing required field `stream`" in refusal(tmp_path, SPEC.read_text(), "")
+    assert "stream: is missing" in refusal(tmp_path, SPEC.read_text(), "")

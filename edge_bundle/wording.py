@@ -1,0 +1,90 @@
+"""What is said of a wrong value: what was found, what was expected, what the nearest is."""
+
+import difflib
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from msgspec import inspect
+
+SHOWN_CHARACTERS = 60
+WORDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "a string",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "a table",
+}
+
+
+def word_mismatch(kind: Any, path: tuple[str | int, ...], message: str, found: Any) -> str:
+    """Turn what msgspec says of a value into what was found and what was expected.
+
+    Args:
+        kind: the msgspec type of the whole document.
+        path: where in it the value stands.
+        message: what msgspec said, without its own path.
+        found: the value.
+    """
+    shape = "object" if isinstance(found, dict) else "array" if isinstance(found, list) else ""
+    shown = WORDS.get(shape) or msgspec.json.encode(found).decode()
+    if len(shown) > SHOWN_CHARACTERS:
+        shown = shown[:SHOWN_CHARACTERS] + "…"
+    if message.startswith("Invalid enum value"):
+        return word_unknown(str(found), "value", _choices(kind, path))
+    pattern = re.fullmatch(r"Expected `str` matching regex '(.*)'", message, re.DOTALL)
+    if pattern:
+        return f"{shown}, expected {_describe(kind, path) or f'a string like {pattern[1]}'}"
+    wanted = re.match(r"Expected `(\w+)(?: \| null)?`( of length)?(?: (>=?|<=?) (\S+))?", message)
+    if not wanted or wanted[1] not in WORDS:
+        return message
+    if (shape, wanted[1]) == ("object", "array") and len(path) == 1:
+        return f"one table [{path[0]}], expected a list of them: write [[{path[0]}]]"
+    limit = f" {wanted[3]} {float(wanted[4]):g}" if wanted[3] else ""
+    of_length = " of length" if wanted[2] else ""
+    return f"{shown}, expected {WORDS[wanted[1]]}{of_length}{limit}"
+
+
+def word_unknown(name: str, kind: str, known: Sequence[str]) -> str:
+    """Say that there is no such thing, with the nearest that there is."""
+    near = difflib.get_close_matches(name, known, 1, 0.5)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"no {kind} {name!r}; {hint}known: {', '.join(known) or 'none'}"
+
+
+def _describe(kind: Any, path: tuple[str | int, ...]) -> str | None:
+    """Return the description that the type at a path carries in its ``Meta``."""
+    found = _type_at(kind, path)
+    schema = found.extra_json_schema if isinstance(found, inspect.Metadata) else None
+    return (schema or {}).get("description")
+
+
+def _choices(kind: Any, path: tuple[str | int, ...]) -> list[str]:
+    found = _plain(_type_at(kind, path))
+    values = found.values if isinstance(found, inspect.LiteralType) else ()
+    return [str(v) for v in values]
+
+
+def _type_at(kind: Any, path: tuple[str | int, ...]) -> Any:
+    found: Any = inspect.type_info(kind)
+    for part in path:
+        found = _plain(found)
+        if isinstance(found, inspect.StructType):
+            found = next((f.type for f in found.fields if f.encode_name == part), None)
+        elif isinstance(found, inspect.DictType):
+            found = found.value_type
+        else:
+            found = getattr(found, "item_type", None)
+    return found
+
+
+def _plain(kind: Any) -> Any:
+    """Return a type without its metadata, and the one kind of an optional one."""
+    if isinstance(kind, inspect.Metadata):
+        kind = kind.type
+    if isinstance(kind, inspect.UnionType):
+        others = [t for t in kind.types if not isinstance(t, inspect.NoneType)]
+        kind = others[0] if len(others) == 1 else kind
+    return kind

@@ -1,0 +1,92 @@
+"""The table that says where the broker is and who we are to it, and how its secrets are read."""
+
+import os
+import ssl
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from msgspec import Struct
+
+from edge_wire.link import Broker
+from edge_wire.topics import IDENTIFIER, ROOT
+
+Refuse = Callable[[str, str], Exception]
+"""Makes the error for a key of the table: the caller knows the file, or the option."""
+
+
+class BrokerTable(Struct, frozen=True):
+    """``[broker]``; paths are relative to the file that it is in."""
+
+    url: str = "mqtt://127.0.0.1:1883"
+    ca: str | None = None
+    cert: str | None = None
+    key: str | None = None
+    user: str | None = None
+    password_file: str | None = None
+    root: str = ROOT
+
+
+def read_broker(table: BrokerTable, folder: Path, refuse: Refuse) -> Broker:
+    """Return the broker with its secret read.
+
+    Args:
+        table: as written.
+        folder: that its paths are relative to.
+        refuse: makes the error that is raised for a bad address or root, a file that is not there
+            or cannot be used, or a password file that others may read.
+    """
+    if not all(IDENTIFIER.fullmatch(part) for part in table.root.split("/")):
+        expected = "expected letters, digits, '.', '_' or '-' between slashes"
+        raise refuse("root", f"{table.root!r}, {expected}")
+    files = {"ca": table.ca, "cert": table.cert, "key": table.key}
+    paths = {name: str(_resolve(folder, v)) if v else None for name, v in files.items()}
+    password = None
+    if table.password_file:
+        password = _read_password(_resolve(folder, table.password_file), refuse)
+    broker = Broker(table.url, **paths, user=table.user, password=password)
+    try:
+        tls = broker.address()[2]
+    except ValueError as error:
+        raise refuse("url", str(error)) from None
+    if "@" in table.url:
+        raise refuse("url", "user and password have keys of their own here")
+    if table.password_file and not table.user:
+        raise refuse("password_file", "a password needs a user")
+    _check_tls(paths, tls, refuse)
+    return broker
+
+
+def _resolve(folder: Path, path: str) -> Path:
+    return Path(os.path.normpath(folder / os.path.expanduser(path)))
+
+
+def _read_password(file: Path, refuse: Refuse) -> str:
+    try:
+        if file.stat().st_mode & 0o077:
+            raise refuse("password_file", f"{file}: others may read it; chmod 600 it")
+        return file.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise refuse("password_file", f"{file}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise refuse("password_file", f"{file}: not UTF-8 text") from None
+
+
+def _check_tls(paths: Mapping[str, str | None], tls: bool, refuse: Refuse) -> None:
+    for name, path in paths.items():
+        if path and not tls:
+            raise refuse(name, "is for a url that begins mqtts://")
+        if path and not Path(path).is_file():
+            raise refuse(name, f"{path}: no such file")
+    ca, cert, key = paths["ca"], paths["cert"], paths["key"]
+    if key and not cert:
+        raise refuse("key", "a key needs a cert")
+    place = "ca"
+    try:
+        context = ssl.create_default_context(cafile=ca)
+        place = "cert"
+        if cert:
+            # With a password, or OpenSSL asks the terminal for that of an encrypted key.
+            context.load_cert_chain(cert, key, password="")
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise refuse(place, f"{paths[place]}: cannot be used: {why}") from None

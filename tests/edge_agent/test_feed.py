@@ -1,0 +1,135 @@
+"""Back pressure is a policy: ``block`` loses nothing, ``drop_oldest`` counts what it loses."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+from edge_agent.clock import WallClock
+from edge_agent.feed import Feed, Policy
+from edge_agent.ring import Chunk, Ring
+from edge_agent.slot import Loaded, Made, Slot
+from tests.edge_agent.echo import MS, echo, read, seen
+
+PATIENCE_S = 10
+
+
+def make_feed(capacity: int, policy: Policy, *models: Loaded) -> Feed:
+    ring = Ring(capacity, 1, 1000.0)
+    feed = Feed("s", ring, policy, threading.Event())
+    for i, loaded in enumerate(models):
+        slot = Slot(f"echo{i}", "s", "boot", WallClock())
+        slot.offer(loaded)
+        feed.slots.append(slot)
+        feed.take(slot)
+    return feed
+
+
+def chunk(first: int, count: int) -> Chunk:
+    values = np.arange(first, first + count, dtype=np.float32).reshape(-1, 1)
+    return Chunk(values, (first + count) * MS)
+
+
+def work(feed: Feed) -> list[Made]:
+    made = []
+    for slot in feed.slots:
+        while feed.take(slot):
+            one = slot.predict()
+            assert one is not None
+            made.append(one)
+    return made
+
+
+@contextmanager
+def writing(feed: Feed, chunks: list[Chunk]) -> Iterator[threading.Thread]:
+    def write() -> None:
+        for each in chunks:
+            feed.put(each)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        yield thread
+    finally:
+        feed.close()
+        thread.join(PATIENCE_S)
+        assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("capacity", [13, 40, 4096])
+@pytest.mark.parametrize("size", [1, 7, 13, 500])
+@pytest.mark.parametrize(("window", "hop"), [(13, 5), (6, 6), (4, 30)])
+def test_block_loses_nothing_whatever_the_chunks(
+    capacity: int, size: int, window: int, hop: int
+) -> None:
+    feed = make_feed(capacity, "block", echo(window, hop))
+    made: list[Made] = []
+    with writing(feed, [chunk(at, size) for at in range(0, 500, size)]) as thread:
+        while thread.is_alive() or not feed.drained():
+            made += work(feed)
+    starts = range(0, 500 - window + 1, hop)
+    assert [seen(m) for m in made][: len(starts)] == [(s, s + window - 1) for s in starts]
+    assert {(read(m).lost_samples, read(m).quality) for m in made} == {(0, "ok")}
+
+
+def test_block_waits_for_the_slowest_of_two_models() -> None:
+    feed = make_feed(20, "block", echo(10, 10), echo(5, 5))
+    slow, fast = feed.slots
+    with writing(feed, [chunk(at, 5) for at in range(0, 60, 5)]) as thread:
+        while fast.seq < 4:
+            if feed.take(fast):
+                fast.predict()
+        assert thread.is_alive()  # 20 samples are written, and the slow model needs them all
+        assert not feed.take(fast)
+        while thread.is_alive() or not feed.drained():
+            work(feed)
+    assert (slow.seq, fast.seq) == (6, 12)
+
+
+def test_samples_stay_while_a_window_may_still_be_needed_by_another_model() -> None:
+    feed = make_feed(10, "block", echo(10, 10))
+    (slot,) = feed.slots
+    feed.put(chunk(0, 10))
+    failing = echo(4, 4, "2.0.0", lambda _call: True)
+    slot.offer(failing, trial=True)
+    assert feed.take(slot)
+    with writing(feed, [chunk(10, 10)]) as thread:
+        thread.join(0.05)
+        assert thread.is_alive()
+        assert slot.predict() is None  # falls back, on windows of ten
+        made = []
+        while thread.is_alive() or not feed.drained():
+            made += work(feed)
+    assert [seen(m) for m in made] == [(0, 9), (10, 19)]
+
+
+def test_drop_oldest_never_waits_and_counts_what_it_drops() -> None:
+    feed = make_feed(20, "drop_oldest", echo(10, 10))
+    for at in range(0, 100, 10):
+        feed.put(chunk(at, 10))
+    made = work(feed)
+    assert [seen(m) for m in made] == [(80, 89), (90, 99)]
+    assert [read(m).lost_samples for m in made] == [80, 0]
+    assert [read(m).quality for m in made] == ["gap", "ok"]
+
+
+def test_chunk_larger_than_the_memory_does_not_block_where_no_model_runs() -> None:
+    feed = make_feed(10, "block")
+    feed.slots.append(Slot("echo", "s", "boot", WallClock()))
+    feed.put(chunk(0, 1000))
+    assert feed.drained()
+
+
+def test_close_releases_a_writer_that_waits() -> None:
+    feed = make_feed(10, "block", echo(10, 10))
+    with writing(feed, [chunk(0, 1000)]) as thread:
+        thread.join(0.05)
+        assert thread.is_alive()
+
+
+def test_put_wakes_the_worker() -> None:
+    wake = threading.Event()
+    Feed("s", Ring(10, 1, 1000.0), "block", wake).put(chunk(0, 3))
+    assert wake.is_set()

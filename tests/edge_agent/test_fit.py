@@ -1,0 +1,90 @@
+"""What a device refuses before it fetches a byte, and why."""
+
+import pytest
+
+from edge_agent.fit import Refused, Site, StreamShape, check_stream, choose_variant
+from edge_bundle.manifest import Channel
+from edge_wire.assignment import Ref, Requires, Variant
+from edge_wire.messages import Reason
+from tests.edge_bundle.bundles import CHANNELS, STREAM
+
+SITE = Site("d1", "home", {}, "generic", "0.1.0", ("onnx",), 1)
+CHANNEL_LIST = tuple(Channel(*c) for c in CHANNELS.items())
+NAMES = ", ".join(CHANNELS)
+
+
+def ref(*needs: Requires) -> Ref:
+    names = (Variant(f"v{i}", r, f"{i:064x}", 1) for i, r in enumerate(needs))
+    return Ref("1.0.0", 1, tuple(names))
+
+
+@pytest.mark.parametrize(
+    "requires",
+    [
+        Requires(),
+        Requires(agent="0.0.9"),
+        Requires(agent="0.1.0-rc.1"),
+        Requires(formats=("tflite", "onnx")),
+        Requires(profiles=("raspberry-pi-4", "generic")),
+    ],
+)
+def test_variant_that_lacks_nothing_is_taken(requires: Requires) -> None:
+    assert choose_variant(ref(requires), SITE).variant == "v0"
+
+
+@pytest.mark.parametrize(
+    ("requires", "why"),
+    [
+        (Requires(agent="0.2.0"), "needs agent 0.2.0, this is 0.1.0"),
+        (Requires(agent="0.10.0"), "needs agent 0.10.0, this is 0.1.0"),
+        (Requires(agent="newest"), "needs agent newest, this is 0.1.0"),
+        (Requires(agent="²"), "needs agent ², this is 0.1.0"),
+        (Requires(formats=("tflite",)), "needs a runtime for tflite, here is one for onnx"),
+        (Requires(profiles=("jetson-orin",)), "is for jetson-orin, this is generic"),
+    ],
+)
+def test_variant_that_lacks_something_is_refused_with_what(requires: Requires, why: str) -> None:
+    with pytest.raises(Refused, match=f"^v0: {why}$") as refused:
+        choose_variant(ref(requires), SITE)
+    assert refused.value.reason is Reason.NO_VARIANT
+
+
+def test_first_variant_that_can_run_is_taken() -> None:
+    wanted = ref(Requires(formats=("tflite",)), Requires(), Requires())
+    assert choose_variant(wanted, SITE).variant == "v1"
+
+
+def test_refusal_names_what_every_variant_lacks() -> None:
+    with pytest.raises(Refused, match=r"v0: needs a runtime .*; v1: is for x, this is generic"):
+        choose_variant(ref(Requires(formats=("tflite",)), Requires(profiles=("x",))), SITE)
+
+
+@pytest.mark.parametrize("rate_hz", [50.0, 49.1, 50.9])
+def test_stream_that_the_model_was_trained_on_fits(rate_hz: float) -> None:
+    check_stream(STREAM, StreamShape(rate_hz, CHANNEL_LIST))
+    check_stream(STREAM, StreamShape(rate_hz, tuple(Channel(c.name, "") for c in CHANNEL_LIST)))
+
+
+@pytest.mark.parametrize(
+    ("shape", "why"),
+    [
+        (StreamShape(100.0, CHANNEL_LIST), "the model wants 50 Hz, the stream has 100 Hz"),
+        (StreamShape(float("nan"), CHANNEL_LIST), "the model wants 50 Hz, the stream has nan Hz"),
+        (
+            StreamShape(50.0, CHANNEL_LIST[:2]),
+            f"the model wants channels {NAMES}; the stream has ax, ay",
+        ),
+        (
+            StreamShape(50.0, CHANNEL_LIST[::-1]),
+            f"the model wants channels {NAMES}; the stream has wz, wy, wx, az, ay, ax",
+        ),
+        (
+            StreamShape(50.0, (Channel("ax", "m/s2"), *CHANNEL_LIST[1:])),
+            "channel ax: the model wants g, the stream has m/s2",
+        ),
+    ],
+)
+def test_other_stream_is_refused_with_the_difference(shape: StreamShape, why: str) -> None:
+    with pytest.raises(Refused) as refused:
+        check_stream(STREAM, shape)
+    assert (str(refused.value), refused.value.reason) == (why, Reason.STREAM_MISMATCH)

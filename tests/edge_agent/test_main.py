@@ -1,0 +1,93 @@
+"""The command only translates, and costs a device nothing that it does not use."""
+
+import pkgutil
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import edge_agent
+from edge_bundle import VERSION
+
+ROOT = Path(__file__).parents[2]
+HEAVY = {
+    "onnx",
+    "onnxruntime",
+    "ai_edge_litert",
+    "tflite_runtime",
+    "tensorflow",
+    "torch",
+    "pandas",
+    "sklearn",
+    "rich",
+}
+
+
+def run(*args: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *args], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def loaded_by(code: str) -> set[str]:
+    done = run("-c", f"import sys\n{code}\nprint(*sys.modules, file=sys.stderr)")
+    assert done.returncode == 0
+    return {name.partition(".")[0] for name in done.stderr.split()}
+
+
+def test_importing_every_module_loads_no_runtime() -> None:
+    names = [m.name for m in pkgutil.walk_packages(edge_agent.__path__, "edge_agent.")]
+    assert "edge_agent.service" in names
+    assert not HEAVY & loaded_by(f"import {', '.join(names)}")
+
+
+def test_help_loads_nothing_but_the_command_line() -> None:
+    code = (
+        "from edge_agent.__main__ import main\nsys.argv = ['edge-agent', '--help']\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code"
+    )
+    unwanted = {"numpy", "paho", "msgspec", "cryptography", "zstandard"}
+    assert not (HEAVY | unwanted) & loaded_by(code)
+
+
+def test_help_takes_less_than_a_third_of_a_second() -> None:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = run("-m", "edge_agent", "--help")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert all(command in done.stdout for command in ("run", "replay", "trust"))
+    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    assert spent < 0.3
+
+
+def test_version_is_that_of_the_package() -> None:
+    assert run("-m", "edge_agent", "--version").stdout == f"edge-agent, version {VERSION}\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ([], "no command given; see edge-agent --help"),
+        (["rub"], "No such command 'rub'."),
+        (["replay"], "Missing argument 'BUNDLE'."),
+        (["replay", "a", "b", "--threads", "0"], "Invalid value for '--threads'"),
+        (["run", "gone.toml"], "gone.toml: No such file or directory"),
+        (["trust", "gone.toml", "root.json"], "gone.toml: No such file or directory"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(args: list[str], message: str) -> None:
+    done = run("-m", "edge_agent", *args)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("edge-agent: ")
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_configuration_with_a_mistyped_key_is_one_line(tmp_path: Path) -> None:
+    config = tmp_path / "edge.toml"
+    config.write_text('[device]\nid = "d1"\n[store]\npaht = "s"\n')
+    done = run("-m", "edge_agent", "run", str(config))
+    assert (done.returncode, done.stdout) == (2, "")
+    expected = f"edge-agent: {config}:4:1: store.paht: unknown key; did you mean 'path'?\n"
+    assert done.stderr == expected

@@ -1,0 +1,207 @@
+"""Every ``seq`` is delivered or announced as lost, once, whatever happens in between."""
+
+from collections import defaultdict
+from itertools import pairwise
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from edge_agent.outbox import ENTRY_BYTES, Dropped, Entry, Key, Outbox
+from edge_wire.messages import LossCause
+
+A, B = ("s", "a"), ("s", "b")
+
+
+def entry(seq: int, key: Key = A, length: int = 100) -> Entry:
+    return Entry(key, seq, b"x" * length)
+
+
+def full_of(count: int) -> Outbox:
+    return Outbox(count * entry(0).cost)
+
+
+class Story(RuleBasedStateMachine):
+    """A device's predictions, a publisher, and a broker that confirms what it likes."""
+
+    @initialize(room=st.integers(0, 3000))
+    def begin(self, room: int) -> None:
+        self.room = room
+        self.outbox = Outbox(room)
+        self.costs: dict[Key, list[int]] = {A: [], B: []}
+        self.hand: Entry | None = None
+        self.flight: dict[int, Entry | Dropped] = {}
+        self.tickets = 0
+        self.settled: dict[Key, list[int]] = defaultdict(list)
+
+    @rule(key=st.sampled_from([A, B]), length=st.integers(0, 900))
+    def predict(self, key: Key, length: int) -> None:
+        made = entry(len(self.costs[key]), key, length)
+        self.costs[key].append(made.cost)
+        self.outbox.put(made)
+        assert self.outbox.filled.is_set()
+
+    @rule()
+    def take(self) -> None:
+        self.hand = self.hand or self.outbox.take()
+
+    @rule(works=st.booleans())
+    def send(self, works: bool) -> None:
+        if self.hand is not None:
+            if works:
+                self._fly(self.hand)
+            else:
+                self.outbox.back(self.hand)
+            self.hand = None
+
+    @rule(works=st.integers(0, 5), most=st.none() | st.integers(0, 3))
+    def announce(self, works: int, most: int | None) -> None:
+        losses = self.outbox.take_dropped(most)
+        assert most is None or len(losses) <= most
+        for loss in losses[:works]:
+            self._fly(loss)
+        self.outbox.put_dropped(losses[works:])
+
+    @rule(data=st.data())
+    def confirm(self, data: Any) -> None:
+        if self.flight:
+            self._land(data.draw(st.sampled_from(sorted(self.flight))))
+
+    @rule()
+    def lose_connection(self) -> None:
+        self.outbox.unsent()
+        self.flight.clear()
+
+    @rule()
+    def confirm_something_unknown(self) -> None:
+        assert not self.outbox.confirm(self.tickets + 1)
+
+    @invariant()
+    def memory_is_bounded(self) -> None:
+        gone = {key: set(numbers) for key, numbers in self.settled.items()}
+        waiting = self.outbox.take_dropped()
+        self.outbox.put_dropped(waiting)
+        for loss in [*waiting, *(x for x in self.flight.values() if isinstance(x, Dropped))]:
+            gone.setdefault(loss.key, set()).update(range(loss.first, loss.last + 1))
+        held = sum(
+            cost
+            for key, costs in self.costs.items()
+            for seq, cost in enumerate(costs)
+            if seq not in gone.get(key, set())
+        )
+        assert held <= self.room
+
+    @invariant()
+    def last_settled_is_the_end_of_the_gapless_beginning(self) -> None:
+        expected = {}
+        for key, numbers in self.settled.items():
+            last = -1
+            while last + 1 in numbers:
+                last += 1
+            if last >= 0:
+                expected[key] = last
+        assert self.outbox.last_settled() == expected
+
+    def teardown(self) -> None:
+        if not hasattr(self, "outbox"):
+            return
+        if self.hand is not None:
+            self.outbox.back(self.hand)
+        self.flight.clear()
+        self.outbox.give_up(LossCause.STOPPED)
+        losses = self.outbox.take_dropped()
+        for one, other in pairwise(losses):
+            assert (one.key, one.cause, one.last + 1) != (other.key, other.cause, other.first)
+        for loss in losses:
+            self._fly(loss)
+        for ticket in list(self.flight):
+            self._land(ticket)
+        for key, costs in self.costs.items():
+            assert sorted(self.settled[key]) == list(range(len(costs)))
+        assert self.outbox.empty
+        assert self.outbox.take() is None
+
+    def _fly(self, item: Entry | Dropped) -> None:
+        self.tickets += 1
+        self.outbox.sent(item, self.tickets)
+        self.flight[self.tickets] = item
+        assert self.outbox.in_flight == len(self.flight)
+
+    def _land(self, ticket: int) -> None:
+        item = self.flight.pop(ticket)
+        assert self.outbox.confirm(ticket)
+        assert not self.outbox.confirm(ticket)
+        numbers = [item.seq] if isinstance(item, Entry) else range(item.first, item.last + 1)
+        self.settled[item.key] += numbers
+
+
+StoryTest = Story.TestCase
+StoryTest.settings = settings(max_examples=120, stateful_step_count=40)
+
+
+@given(order=st.permutations(range(12)))
+def test_ranges_merge_in_whatever_order_they_come(order: list[int]) -> None:
+    outbox = full_of(0)
+    for seq in order:
+        outbox.put(entry(seq))
+    assert outbox.take_dropped() == [Dropped(A, 0, 11, LossCause.OUTBOX_FULL)]
+    assert outbox.take_dropped() == []
+
+
+def test_losses_of_two_models_in_turn_stay_two_ranges() -> None:
+    outbox = full_of(2)
+    for seq in range(1000):
+        outbox.put(entry(seq, A))
+        outbox.put(entry(seq, B))
+    assert outbox.take_dropped() == [
+        Dropped(A, 0, 998, LossCause.OUTBOX_FULL),
+        Dropped(B, 0, 998, LossCause.OUTBOX_FULL),
+    ]
+
+
+def test_oldest_goes_first_and_the_newest_is_kept() -> None:
+    outbox = full_of(3)
+    for seq in range(10):
+        outbox.put(entry(seq))
+    taken = [outbox.take() for _ in range(4)]
+    assert [t and t.seq for t in taken] == [7, 8, 9, None]
+
+
+def test_what_was_unconfirmed_is_sent_again_before_the_rest() -> None:
+    outbox = full_of(9)
+    for seq in range(5):
+        outbox.put(entry(seq))
+    for ticket in range(3):
+        taken = outbox.take()
+        assert taken is not None
+        outbox.sent(taken, ticket)
+    outbox.confirm(1)
+    outbox.unsent()
+    assert [t.seq for t in iter(outbox.take, None)] == [0, 2, 3, 4]
+
+
+def test_causes_are_told_apart() -> None:
+    outbox = full_of(1)
+    for seq in range(3):
+        outbox.put(entry(seq))
+    outbox.give_up(LossCause.STOPPED)
+    assert outbox.take_dropped() == [
+        Dropped(A, 0, 1, LossCause.OUTBOX_FULL),
+        Dropped(A, 2, 2, LossCause.STOPPED),
+    ]
+
+
+def test_loss_counts_as_settled_only_when_the_broker_has_it() -> None:
+    outbox = full_of(0)
+    outbox.put(entry(0))
+    assert outbox.last_settled() == {}
+    (loss,) = outbox.take_dropped()
+    outbox.sent(loss, "ticket")
+    assert (outbox.last_settled(), outbox.empty) == ({}, False)
+    assert outbox.confirm("ticket")
+    assert (outbox.last_settled(), outbox.empty) == ({A: 0}, True)
+
+
+def test_entry_costs_more_than_its_payload() -> None:
+    assert entry(0, length=7).cost == 7 + ENTRY_BYTES

@@ -1,0 +1,195 @@
+"""A bundle over recordings gives what the agent would, and what came of it in numbers."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge_agent.replay import Replay
+from edge_bundle.errors import ModelRefused
+from edge_bundle.inference import Inference
+from edge_bundle.recording import read_recordings
+from edge_bundle.window import window_starts
+from tests.edge_agent.echo import echo, read
+from tests.edge_bundle.bundles import (
+    RECORDING,
+    STREAM,
+    write_small_bundle,
+    write_watch_bundle,
+)
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_watch_bundle(tmp_path_factory.mktemp("bundle")).path
+
+
+def edge_agent(*args: "str | Path") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "edge_agent", *map(str, args)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_every_window_of_every_recording_is_predicted(bundle: Path) -> None:
+    player = Replay(bundle, str(RECORDING))
+    made = list(player.run())
+    per_recording = len(window_starts(500, STREAM.window, STREAM.hop))
+    assert [m.seq for m in made] == list(range(14 * per_recording))
+    offsets = {m.start % 500 for m in made}
+    assert offsets == set(window_starts(500, STREAM.window, STREAM.hop))
+    assert {read(m).lost_samples for m in made} == {0}
+    gaps = [read(m).seq for m in made if read(m).quality == "gap"]
+    assert gaps == [per_recording * n for n in range(1, 14)]
+
+
+def test_summary_counts_what_the_model_got_right(bundle: Path) -> None:
+    player = Replay(bundle, str(RECORDING))
+    made = list(player.run())
+    summary = player.summary()
+    opened = player._loaded
+    inference = Inference.open(opened.bundle)
+    right = [
+        inference.decide(r.samples[s : s + STREAM.window]).label == r.label(s, s + STREAM.window)
+        for r in read_recordings(RECORDING, STREAM)
+        for s in window_starts(500, STREAM.window, STREAM.hop)
+    ]
+    assert summary.windows == summary.labelled_windows == len(made) == len(right)
+    assert summary.accuracy == sum(right) / len(right)
+    assert summary.windows_per_second > 0
+
+
+def test_recording_without_labels_has_no_accuracy(bundle: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "r.npz", values=np.zeros((250, 6)))
+    player = Replay(bundle, str(tmp_path / "r.npz"))
+    assert len(list(player.run())) == 4
+    summary = player.summary()
+    assert (summary.windows, summary.labelled_windows, summary.accuracy) == (4, 0, None)
+
+
+def test_model_that_fails_on_a_window_ends_the_replay(bundle: Path) -> None:
+    player = Replay(bundle, str(RECORDING))
+    working = player._loaded.inference.model
+    failing = echo(600, 600, fails=lambda call: call > 2).inference.model
+
+    class Failing:
+        """The real model until the simulated one fails."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(working, name)
+
+        def invoke(self) -> None:
+            failing.invoke()
+            working.invoke()
+
+    player._loaded.inference.model = Failing()
+    predictions = player.run()
+    assert [next(predictions).seq, next(predictions).seq] == [0, 1]
+    with pytest.raises(ModelRefused, match=r"\.bundle: the runtime failed$"):
+        next(predictions)
+
+
+# --- the command
+
+
+def test_json_is_one_line_for_each_prediction_and_a_summary(bundle: Path) -> None:
+    done = edge_agent("replay", bundle, f"{RECORDING}#0-1", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    *predictions, last = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [p["seq"] for p in predictions] == list(range(18))
+    assert predictions[0].keys() >= {"v", "boot", "t", "model", "label", "top", "lat_ms"}
+    assert last.keys() == {"summary"}
+    assert last["summary"].keys() == {
+        "windows",
+        "labelled_windows",
+        "accuracy",
+        "seconds",
+        "windows_per_second",
+    }
+    assert last["summary"]["windows"] == 18
+
+
+def test_text_is_for_people(bundle: Path) -> None:
+    done = edge_agent("replay", bundle, f"{RECORDING}#3")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("window      0  ")
+    assert "9 windows, " in done.stdout
+    assert "of 9 labelled windows right" in done.stdout
+
+
+def test_csv_is_replayed(bundle: Path, tmp_path: Path) -> None:
+    samples = read_recordings(f"{RECORDING}#0", STREAM)[0].samples[:150]
+    rows = [",".join(str(v) for v in row) for row in samples.tolist()]
+    (tmp_path / "r.csv").write_text("\n".join(["ax,ay,az,wx,wy,wz", *rows]))
+    ours = [m.decision for m in Replay(bundle, str(tmp_path / "r.csv")).run()]
+    assert ours == [m.decision for m in Replay(bundle, f"{RECORDING}#0").run()][:2]
+
+
+def saved(folder: Path, **arrays: Any) -> Path:
+    np.savez(folder / "r.npz", **arrays)
+    return folder / "r.npz"
+
+
+def test_bad_input_is_one_line_and_an_exit_code(bundle: Path, tmp_path: Path) -> None:
+    text = tmp_path / "text.bundle"
+    text.write_text("no bundle at all")
+    folders = [tmp_path / name for name in ("wide", "short", "nan", "rate", "small")]
+    for folder in folders:
+        folder.mkdir()
+    wide, short, nan, rate, small = folders
+    holed = np.zeros((200, 6))
+    holed[17, 2] = np.nan
+    unloadable = write_small_bundle(small).path
+    cases: list[tuple[Path, Path | str, int, str]] = [
+        (tmp_path / "gone.bundle", RECORDING, 2, "gone.bundle: No such file or directory"),
+        (bundle, tmp_path / "gone.npz", 2, "gone.npz: no such recording"),
+        (bundle, f"{RECORDING}#99", 2, "the file has recordings 0 to 13"),
+        (text, RECORDING, 3, "text.bundle: not a whole bundle"),
+        (tmp_path, RECORDING, 3, "not a file"),
+        (RECORDING, RECORDING, 3, "watch_example.npz: "),
+        (unloadable, RECORDING, 3, "onnxruntime"),
+        (bundle, saved(wide, values=np.zeros((200, 3))), 3, "3 channels, the stream has 6"),
+        (bundle, saved(short, values=np.zeros((99, 6))), 3, "99 samples, one window needs 100"),
+        (bundle, saved(nan, values=holed), 3, "sample 17, channel 2: nan, expected a finite"),
+        (
+            bundle,
+            saved(rate, values=np.zeros((200, 6)), rate_hz=60.0),
+            3,
+            "60 Hz, the stream has 50 Hz",
+        ),
+    ]
+    for given, recording, code, message in cases:
+        done = edge_agent("replay", given, recording)
+        assert message in done.stderr
+        assert (done.returncode, done.stdout) == (code, "")
+        assert done.stderr.startswith("edge-agent: ")
+        assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_reader_that_goes_away_is_no_error(bundle: Path, options: list[str]) -> None:
+    # More than a pipe holds.
+    recordings = f"{RECORDING}#{','.join(['0-13'] * 40)}"
+    command = " ".join(
+        [f"'{sys.executable}' -m edge_agent replay '{bundle}' '{recordings}'", *options]
+    )
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command} | head -n 2"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(done.stdout.splitlines()) == 2

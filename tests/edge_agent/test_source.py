@@ -1,0 +1,185 @@
+"""A recording comes at its true rate times a factor, whole and in order."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge_agent.config import load_config
+from edge_agent.fit import StreamShape
+from edge_agent.ring import Chunk
+from edge_agent.source import TICK_S, Replay, Source, open_source
+from edge_bundle.errors import ConfigError, RecordingRefused
+from edge_bundle.manifest import Channel
+from edge_bundle.recording import Recording
+from tests.edge_bundle.bundles import CHANNELS, RECORDING
+
+
+def recording(first: int, count: int) -> Recording:
+    samples = np.arange(first, first + count, dtype=np.float32).reshape(-1, 1)
+    return Recording("r", samples, ("a",), 1000.0, np.full(count, -1), ())
+
+
+def replay(factor: float, loop: bool, *recordings: Recording) -> Replay:
+    return Replay(list(recordings), StreamShape(1000.0, (Channel("a", "g"),)), factor, loop)
+
+
+class Time:
+    """Monotonic time that passes only while somebody waits; optionally much longer than asked."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, slow: float = 1.0) -> None:
+        self.now_ns = 7_000_000_000
+        self.waits: list[float] = []
+        self.stop_after = 1 << 30
+        self._slow = slow
+        monkeypatch.setattr(time, "monotonic_ns", lambda: self.now_ns)
+
+    def wait(self, seconds: float) -> bool:
+        self.waits.append(seconds)
+        self.now_ns += int(seconds * self._slow * 1e9)
+        return len(self.waits) > self.stop_after
+
+
+def values(chunks: list[Chunk]) -> list[float]:
+    return [float(v) for c in chunks for v in c.samples[:, 0]]
+
+
+def test_samples_come_when_they_are_due_with_their_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = Time(monkeypatch)
+    began_ns, given = world.now_ns, 0
+    for chunk in replay(2.0, False, recording(0, 1000)).chunks(world.wait):
+        given += len(chunk.samples)
+        assert chunk.end_ns == began_ns + given * 500_000
+        assert 0 <= world.now_ns - chunk.end_ns < 500_000
+    assert given == 1000
+    assert (world.now_ns - began_ns) / 1e9 == pytest.approx(0.5, abs=TICK_S)
+    assert min(world.waits) >= TICK_S
+
+
+def test_break_stands_between_two_recordings_and_not_before_the_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = Time(monkeypatch)
+    chunks = list(replay(1.0, False, recording(0, 50), recording(50, 70)).chunks(world.wait))
+    assert values(chunks) == list(range(120))
+    assert [c.samples[0, 0] for c in chunks if c.restart] == [50]
+
+
+def test_loop_begins_again_with_a_break_until_it_is_stopped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = Time(monkeypatch)
+    world.stop_after = 20
+    chunks = list(replay(1.0, True, recording(0, 30)).chunks(world.wait))
+    assert values(chunks) == [float(n % 30) for n in range(len(values(chunks)))]
+    assert [c.samples[0, 0] for c in chunks if c.restart] == [0] * (len(values(chunks)) // 30)
+    assert len(world.waits) == 21
+
+
+def test_source_that_was_held_up_catches_up_without_losing_a_sample(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = Time(monkeypatch, slow=40)
+    chunks = list(replay(1.0, False, recording(0, 5000)).chunks(world.wait))
+    assert values(chunks) == list(range(5000))
+
+
+def test_stop_ends_a_replay_at_its_next_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = Time(monkeypatch)
+    world.stop_after = 0
+    assert list(replay(1.0, False, recording(0, 50)).chunks(world.wait)) == []
+
+
+# --- opened from a configuration
+
+
+def open_one(folder: Path, table: str) -> Source:
+    config = folder / "edge.toml"
+    config.write_text(
+        '[device]\nid = "d1"\n[store]\npath = "s"\n[[source]]\nname = "a"\nkind = "replay"\n'
+        + table
+    )
+    return open_source(load_config(config), 0)
+
+
+def npz(file: Path, **arrays: Any) -> None:
+    given: dict[str, Any] = {"values": np.zeros((9, 2)), "channels": ["x", "y"], "rate_hz": 50.0}
+    np.savez(file, **{k: v for k, v in (given | arrays).items() if v is not None})
+
+
+def test_committed_recording_is_a_source(tmp_path: Path) -> None:
+    source = open_one(tmp_path, f'path = "{RECORDING}#0-1"\nfactor = 1e9\n')
+    assert source.shape == StreamShape(50.0, tuple(Channel(c, "") for c in CHANNELS))
+    chunks = list(source.chunks(lambda _s: False))
+    assert sum(len(c.samples) for c in chunks) == 1000
+    assert sum(c.restart for c in chunks) == 1
+
+
+@pytest.mark.parametrize("name", ["r.npz", "my #1/r.npz"])
+def test_recording_is_found_beside_the_configuration(tmp_path: Path, name: str) -> None:
+    (tmp_path / "my #1").mkdir()
+    npz(tmp_path / name)
+    assert open_one(tmp_path, f'path = "{name}"\n').shape.rate_hz == 50.0
+    assert open_one(tmp_path, f'path = "{name}#0"\n').shape.rate_hz == 50.0
+
+
+def test_configuration_says_what_the_recording_does_not(tmp_path: Path) -> None:
+    npz(tmp_path / "r.npz", channels=None, rate_hz=None)
+    table = (
+        'path = "r.npz"\nrate_hz = 20.0\n'
+        'channels = [{name = "p", unit = "g"}, {name = "q", unit = "g"}]\n'
+    )
+    shape = open_one(tmp_path, table).shape
+    assert shape == StreamShape(20.0, (Channel("p", "g"), Channel("q", "g")))
+
+
+@pytest.mark.parametrize(
+    ("table", "arrays", "message"),
+    [
+        ('path = "no.npz"\n', {}, "edge.toml:8:1: source[0].path: {folder}/no.npz: no such"),
+        ('path = "r.npz#7"\n', {}, "edge.toml:8:1: source[0].path: {folder}/r.npz#7: '7': exp"),
+        ('path = "r.npz"\n', {"rate_hz": None}, "edge.toml:5:1: source[0].rate_hz: r.npz does"),
+        ('path = "r.npz"\n', {"channels": None}, "edge.toml:5:1: source[0].channels: r.npz does"),
+    ],
+)
+def test_source_that_the_configuration_describes_wrongly_is_named_by_its_key(
+    tmp_path: Path, table: str, arrays: dict[str, Any], message: str
+) -> None:
+    npz(tmp_path / "r.npz", **arrays)
+    with pytest.raises(ConfigError) as refused:
+        open_one(tmp_path, table)
+    assert str(refused.value).startswith(f"{tmp_path}/" + message.format(folder=tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("table", "arrays", "message"),
+    [
+        ("rate_hz = 60.0", {}, "r.npz#0: 50 Hz, the configuration says 60 Hz"),
+        ("", {"rate_hz": 0}, "r.npz#0: 0 Hz, expected more than 0"),
+        ("", {"rate_hz": np.nan}, "r.npz#0: nan Hz, expected more than 0"),
+        ("rate_hz = 60.0", {"rate_hz": np.nan}, "nan Hz, the configuration says 60 Hz"),
+        ("", {"values": np.zeros((0, 2)), "lengths": [0]}, "r.npz#0: no sample in it"),
+        ("", {"values": np.zeros((9, 3))}, "r.npz#0: channels x, y, the configuration says x, y"),
+        (
+            'channels = [{name = "y", unit = "g"}, {name = "x", unit = "g"}]',
+            {},
+            "r.npz#0: channels x, y, the configuration says y, x",
+        ),
+        (
+            'channels = [{name = "x", unit = "g"}]',
+            {"channels": None},
+            "r.npz#0: 2 channels, the configuration says x",
+        ),
+        ("", {"values": np.full((9, 2), np.nan)}, "sample 0, channel x: nan, expected a finite"),
+    ],
+)
+def test_recording_that_is_no_source_is_refused(
+    tmp_path: Path, table: str, arrays: dict[str, Any], message: str
+) -> None:
+    npz(tmp_path / "r.npz", **arrays)
+    with pytest.raises(RecordingRefused) as refused:
+        open_one(tmp_path, f'path = "r.npz"\n{table}\n')
+    assert message in str(refused.value)
+    assert str(refused.value).startswith(str(tmp_path))

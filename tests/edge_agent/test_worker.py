@@ -1,0 +1,69 @@
+"""One thread infers for all streams, in turn, and ends when it is told."""
+
+import threading
+
+from edge_agent.feed import Feed
+from edge_agent.slot import Made
+from edge_agent.worker import Worker
+from tests.edge_agent.echo import echo, seen
+from tests.edge_agent.test_feed import PATIENCE_S, chunk, make_feed
+
+
+class Inbox:
+    """Takes predictions, and lets a test wait for so many of them."""
+
+    def __init__(self, wanted: int) -> None:
+        self.made: list[Made] = []
+        self.full = threading.Event()
+        self._wanted = wanted
+
+    def give(self, made: Made) -> None:
+        self.made.append(made)
+        if len(self.made) == self._wanted:
+            self.full.set()
+
+
+def run_worker(feeds: list[Feed], wanted: int) -> list[Made]:
+    wake, inbox = threading.Event(), Inbox(wanted)
+    wake.set()
+    worker = Worker(feeds, wake, inbox.give)
+    worker.start()
+    assert inbox.full.wait(PATIENCE_S)
+    worker.stop()
+    return inbox.made
+
+
+def test_every_window_of_every_stream_is_given_and_none_starves() -> None:
+    long, short = (make_feed(1000, "block", echo(10, 10)) for _ in range(2))
+    long.put(chunk(0, 1000))
+    short.put(chunk(5000, 30))
+    made = run_worker([long, short], 103)
+    assert [seen(m)[0] for m in made[:7]] == [0, 5000, 10, 5010, 20, 5020, 30]
+    assert len(made) == 103
+
+
+def test_model_that_fails_leaves_the_others_running() -> None:
+    def crash(_call: int) -> bool:
+        raise RuntimeError("nobody thought of this")
+
+    feed = make_feed(1000, "block", echo(10, 10, fails=crash), echo(10, 10))
+    feed.put(chunk(0, 100))
+    made = run_worker([feed], 10)
+    assert {m.model for m in made} == {"echo1"}
+
+
+def test_model_offered_while_nothing_comes_takes_its_place() -> None:
+    feed = make_feed(1000, "block", echo(10, 10))
+    (slot,) = feed.slots
+    wake = threading.Event()
+    worker = Worker([feed], wake, lambda _made: None)
+    worker.start()
+    slot.offer(echo(20, 20, "2.0.0"))
+    for _ in range(100):
+        wake.set()
+        if feed.drained():
+            break
+        threading.Event().wait(0.01)
+    worker.stop()
+    assert slot.running is not None
+    assert slot.running.bundle.manifest.version == "2.0.0"
