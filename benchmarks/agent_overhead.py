@@ -24,7 +24,7 @@ from edge_agent.ring import Chunk, Ring
 from edge_agent.slot import Loaded, Slot
 from edge_bundle.inference import Inference
 
-MODELS = {"60us": ((704,), 400, 0.85), "1ms": ((4096, 1536), 40, 0.99)}
+MODELS = {"60us": ((1280,), 400, 0.85), "1ms": ((4096, 1536), 40, 0.99)}
 """Hidden layers, windows in a round, and the ratio that is aimed at."""
 CHUNK = 50
 

@@ -6,6 +6,7 @@ import platform
 import queue
 import random
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -53,15 +54,9 @@ log = logging.getLogger(__name__)
 class Service:
     """The agent of one device, from a configuration."""
 
-    def __init__(
-        self, loaded: LoadedConfig, stops: "queue.SimpleQueue[None] | None" = None
-    ) -> None:
+    def __init__(self, loaded: LoadedConfig) -> None:
         """Open everything that can be wrong, and start nothing.
 
-        Args:
-            loaded: the configuration.
-            stops: what is put into it ends ``run``. A signal handler may put at any moment, twice
-                too, where an Event could lock up.
         Raises: ConfigError, ArtifactRefused: what the configuration names cannot be used.
         """
         config = loaded.config
@@ -149,7 +144,7 @@ class Service:
         ]
         self._ending = False
         self._acks: queue.SimpleQueue[Ack] = queue.SimpleQueue()
-        self._stops = stops or queue.SimpleQueue()
+        self._stopped = threading.Event()
 
     def run(self) -> None:
         """Work until ``stop`` is called, then end in order."""
@@ -161,7 +156,7 @@ class Service:
         for capture in self._captures:
             capture.start()
         log.info("running as %s, boot %s", self._config.device.id, self._boot)
-        while not self._is_stopped(REFRESH_S * random.uniform(0.8, 1.2)):  # noqa: S311
+        while not self._stopped.wait(REFRESH_S * random.uniform(0.8, 1.2)):  # noqa: S311
             # Not every broker gives a retained message again to who is subscribed already.
             self._link.unsubscribe(self._own_topics())
             self._link.subscribe(self._own_topics())
@@ -169,14 +164,7 @@ class Service:
 
     def stop(self) -> None:
         """Let ``run`` end; may be called by any thread."""
-        self._stops.put(None)
-
-    def _is_stopped(self, timeout_s: float) -> bool:
-        try:
-            self._stops.get(timeout=timeout_s)
-        except queue.Empty:
-            return False
-        return True
+        self._stopped.set()
 
     def _end(self) -> None:
         for capture in self._captures:
@@ -258,10 +246,23 @@ class Service:
 
 def run_service(loaded: LoadedConfig) -> None:
     """Run the agent until SIGINT or SIGTERM."""
-    stops: queue.SimpleQueue[None] = queue.SimpleQueue()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda _number, _frame: stops.put(None))
-    Service(loaded, stops).run()
+    # Python runs a handler in the main thread alone, and a signal that the kernel gives to another
+    # thread does not wake that one. What C writes into a socket wakes whoever reads it.
+    here, there = socket.socketpair()
+    with here, there:
+        there.setblocking(False)
+        signal.set_wakeup_fd(there.fileno(), warn_on_full_buffer=False)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda _number, _frame: None)
+        service = Service(loaded)
+
+        def wait() -> None:
+            here.recv(1)
+            service.stop()
+
+        threading.Thread(target=wait, name="signals", daemon=True).start()
+        service.run()
+        signal.set_wakeup_fd(-1)
 
 
 def _with_stream(info: Info, stream: str, state: str, detail: str) -> Info:

@@ -10,6 +10,7 @@ from time import monotonic_ns
 from typing import Final
 
 import numpy as np
+from msgspec import Struct
 
 from edge_agent.clock import WallClock
 from edge_agent.ring import Ring
@@ -35,8 +36,7 @@ class Loaded:
         return ModelId(manifest.name, manifest.version, self.bundle.sha256[:8])
 
 
-@dataclass(frozen=True, slots=True)
-class Made:
+class Made(Struct, frozen=True):
     """A prediction, ready to send."""
 
     stream: str

@@ -1,9 +1,9 @@
 """From scores to a label: pure rules, no clock, no file."""
 
-from dataclasses import dataclass
 from math import isfinite
 
 import numpy as np
+from msgspec import Struct
 
 from edge_bundle.manifest import Classification
 from edge_bundle.tensor import Float32Array
@@ -13,8 +13,7 @@ SORT_IN_PYTHON = 64
 """Up to so many scores Python's sort beats NumPy's call overhead."""
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True):
     """What is said of one window."""
 
     label: str
@@ -44,17 +43,18 @@ class Classifier:
             values = softmax(values)
         # A sum that is finite has only finite parts; NaN compares false and would hide anywhere.
         if values.size <= SORT_IN_PYTHON:
-            listed = values.tolist()
+            listed: list[float] = values.tolist()
             if not isfinite(sum(listed)):
                 return Decision(UNKNOWN, 0.0, [])
             best = sorted(range(len(listed)), key=listed.__getitem__, reverse=True)[: self._top]
+            top = [(self._labels[i], round(listed[i], 6)) for i in best]
         else:
             if not isfinite(values.sum(dtype=np.float64)):
                 return Decision(UNKNOWN, 0.0, [])
             least = np.partition(values, -self._top)[-self._top]
             part = np.flatnonzero(values >= least)
-            best = part[np.argsort(-values[part], kind="stable")][: self._top].tolist()
-        top = [(self._labels[i], round(float(values[i]), 6)) for i in best]
+            order = part[np.argsort(-values[part], kind="stable")][: self._top].tolist()
+            top = [(self._labels[i], round(float(values[i]), 6)) for i in order]
         label, score = top[0]
         return Decision(label if score >= self._rule.threshold else UNKNOWN, score, top)
 
