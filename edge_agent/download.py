@@ -8,6 +8,7 @@ import queue
 import random
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -115,7 +116,8 @@ class Download:
                 raise Cancelled
             now = time.monotonic()
             if link.connected and (now >= ask_at or (asked and not asked & receipt.missing)):
-                asked = self._ask(link, blob, receipt, asked)
+                asked = self._listen(link, blob, receipt, asked)
+                self._want(link, blob, asked)
                 ask_at = now + patience_s * random.uniform(1, 1.5)  # noqa: S311
                 patience_s = min(patience_s * 2, PATIENCE_S[1])
             try:
@@ -123,34 +125,36 @@ class Download:
             except queue.Empty:
                 continue
             if not topic:
-                asked, ask_at = set(), time.monotonic() + random.uniform(0, SPREAD_S)  # noqa: S311
+                # Listen first and ask later: who asked before brings the chunks for all.
+                asked = self._listen(link, blob, receipt, set())
+                ask_at = time.monotonic() + random.uniform(0, SPREAD_S)  # noqa: S311
             elif topic == self._topics.plan(blob):
-                if self._is_planned(data, receipt):
+                if self._is_planned(data, asked & receipt.missing):
                     ask_at = time.monotonic() + PATIENCE_S[0]
             elif self._take(topic, data, blob, receipt, keep):
                 patience_s = PATIENCE_S[0]
                 ask_at = time.monotonic() + patience_s
 
-    def _ask(self, link: Link, blob: str, receipt: Receipt, asked: set[int]) -> set[int]:
-        wanted = receipt.next_window(WINDOW)
-        want = encode(Want(1, blob, to_bitmap(wanted)))
-        try:
-            link.unsubscribe([self._topics.chunk(blob, n) for n in sorted(asked - wanted)])
-            link.subscribe(
-                [self._topics.plan(blob), *(self._topics.chunk(blob, n) for n in sorted(wanted))]
-            )
-            # On the same connection, so that the broker knows the subscription before the want.
-            link.publish(Message(self._topics.device(self._device, "want"), want))
-        except LinkError:
-            return set()
-        return wanted
+    def _listen(self, link: Link, blob: str, receipt: Receipt, before: set[int]) -> set[int]:
+        """Subscribe to the plan and the next window; returns its chunks."""
+        window = receipt.next_window(WINDOW)
+        link.unsubscribe([self._topics.chunk(blob, n) for n in sorted(before - window)])
+        chunks = [self._topics.chunk(blob, n) for n in sorted(window - before)]
+        link.subscribe([*chunks, *([] if before else [self._topics.plan(blob)])])
+        return window
 
-    def _is_planned(self, data: bytes, receipt: Receipt) -> bool:
+    def _want(self, link: Link, blob: str, wanted: set[int]) -> None:
+        want = encode(Want(1, blob, to_bitmap(wanted)))
+        # On the same connection, so that the broker knows the subscription before the want.
+        with suppress(LinkError):  # the next connection asks again
+            link.publish(Message(self._topics.device(self._device, "want"), want))
+
+    def _is_planned(self, data: bytes, missing: set[int]) -> bool:
         try:
             plan = decode(data, Plan)
         except MessageRefused:
             return False
-        return any(first <= n <= last for first, last in plan.ranges for n in receipt.missing)
+        return any(first <= n <= last for first, last in plan.ranges for n in missing)
 
     def _take(
         self,

@@ -5,6 +5,7 @@ is its index: the sha256 of every other chunk, one after another.
 """
 
 import hashlib
+import re
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -40,11 +41,10 @@ def from_bitmap(text: str, chunks: int) -> set[int]:
     """
     if len(text) > chunks // 4 + 1:
         raise MessageRefused(f"bitmap of {len(text)} digits for {chunks} chunks")
-    try:
-        bits = int(text, 16)
-    except ValueError:
-        raise MessageRefused("bitmap: not hexadecimal") from None
-    if bits < 0 or bits >> chunks:
+    if not re.fullmatch(r"[0-9A-Fa-f]+", text):  # int() takes signs, spaces and "0x" as well
+        raise MessageRefused("bitmap: not hexadecimal")
+    bits = int(text, 16)
+    if bits >> chunks:
         raise MessageRefused(f"bitmap: names a chunk beyond {chunks - 1}")
     return {n for n in range(chunks) if bits >> n & 1}
 
@@ -144,7 +144,7 @@ class Wants:
             return False
         self._asked[device] = [*recent, (now, len(numbers))]
         self._wanted |= numbers
-        if self._first is None:
+        if self._first is None and numbers:
             self._first = now
         return True
 

@@ -44,12 +44,12 @@ def read_broker(table: BrokerTable, folder: Path, refuse: Refuse) -> Broker:
     if table.password_file:
         password = _read_password(_resolve(folder, table.password_file), refuse)
     broker = Broker(table.url, **paths, user=table.user, password=password)
+    if "@" in table.url:  # before any message that would show the url
+        raise refuse("url", "user and password have keys of their own here")
     try:
         tls = broker.address()[2]
     except ValueError as error:
         raise refuse("url", str(error)) from None
-    if "@" in table.url:
-        raise refuse("url", "user and password have keys of their own here")
     if table.password_file and not table.user:
         raise refuse("password_file", "a password needs a user")
     _check_tls(paths, tls, refuse)
@@ -69,6 +69,8 @@ def _read_password(file: Path, refuse: Refuse) -> str:
         raise refuse("password_file", f"{file}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise refuse("password_file", f"{file}: not UTF-8 text") from None
+    except ValueError as error:  # a NUL in the path
+        raise refuse("password_file", f"{str(file)!r}: {error}") from None
 
 
 def _check_tls(paths: Mapping[str, str | None], tls: bool, refuse: Refuse) -> None:

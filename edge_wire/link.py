@@ -10,17 +10,17 @@ import logging
 import random
 import select
 import socket
+import ssl
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, ParamSpec
 from urllib.parse import urlsplit
 
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.reasoncodes import ReasonCode
-from typing_extensions import ParamSpec
 
 from edge_wire.errors import LinkError
 
@@ -31,8 +31,12 @@ LEAVE_S: Final = 0.5
 """What a broker that no longer reads may delay a ``stop``."""
 POLL_S: Final = 1.0
 PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
+UNSUPPORTED_VERSION: Final = 0x84
+P = ParamSpec("P")
 Ack = tuple[int, int]
 """Number of the connection and paho's message id: together they name one publish."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,11 @@ class Broker:
         Raises: ValueError: not such an address.
         """
         parts = urlsplit(self.url)
-        if parts.scheme not in PORTS or not parts.hostname or parts.path not in {"", "/"}:
+        if "@" in parts.netloc:  # not shown: it holds a password
+            raise ValueError("broker's address: expected no user or password in it, but beside it")
+        if (parts.scheme not in PORTS or not parts.hostname or parts.path not in {"", "/"}) or (
+            parts.query or parts.fragment or parts.port == 0
+        ):
             raise ValueError(f"{self.url!r}: expected mqtt://HOST:PORT or mqtts://HOST:PORT")
         return parts.hostname, parts.port or PORTS[parts.scheme], parts.scheme == "mqtts"
 
@@ -93,12 +101,18 @@ class Link:
         self._client_id = client_id
         self._handlers = handlers
         self._will = will
-        self._client: paho.Client | None = None
+        self._session: tuple[paho.Client, int] | None = None
+        """The connection that the broker has accepted, and its number: one value, so that a
+        publisher never has the one of one connection with the other of the next."""
         self._number = 0
-        self._protocol = MQTTProtocolVersion.MQTTv5
+        self._answer: ReasonCode | None = None
         self._up = threading.Event()
-        self._down = threading.Event()
+        self._ready = threading.Event()
+        """Set when the owner has been told of the connection as well."""
         self._stopping = threading.Event()
+        self._bell: socket.socket | None = None
+        self._bell_lock = threading.Lock()
+        """Or a ring could reach whoever got the descriptor after us."""
         self._thread: threading.Thread | None = None
         self.problem = "not started"
         """Why there is no connection, for people."""
@@ -110,97 +124,164 @@ class Link:
 
     def start(self) -> None:
         """Begin to connect, and to reconnect, in the background."""
+        ear, self._bell = socket.socketpair()
+        ear.setblocking(False)
+        self._bell.setblocking(False)
+        self.problem = "no answer yet"
         self._thread = threading.Thread(
-            target=self._run, name=f"link-{self._client_id}", daemon=True
+            target=self._run, args=(ear,), name=f"link-{self._client_id}", daemon=True
         )
         self._thread.start()
 
     def wait(self, timeout_s: float) -> None:
-        """Wait for the connection.
+        """Wait for the connection, and for ``connected`` to have been called.
 
         Raises: LinkError: none within the time, with the reason.
         """
-        if not self._up.wait(timeout_s):
-            raise LinkError(f"broker {self._host}:{self._port}: {self.problem}")
+        if not self._ready.wait(timeout_s):
+            raise self._error(self.problem)
 
     def publish(self, message: Message) -> Ack:
         """Hand a message to the broker; QoS 1 is confirmed by ``Handlers.ack``.
 
+        That may be before this returns. What is not confirmed when ``disconnected`` is called
+        never will be, even where this returns later: publish it again on the next connection.
+
         Raises: LinkError: there is no connection; the message was not taken.
         """
-        client, number = self._client, self._number
-        if client is None or not self._up.is_set():
-            raise LinkError(f"broker {self._host}:{self._port}: {self.problem}")
+        session = self._session
+        if session is None:
+            raise self._error(self.problem)
+        client, number = session
         info = client.publish(message.topic, message.payload, message.qos, message.retain)
-        if info.rc not in {MQTTErrorCode.MQTT_ERR_SUCCESS, MQTTErrorCode.MQTT_ERR_NO_CONN}:
-            raise LinkError(f"broker {self._host}:{self._port}: {paho.error_string(info.rc)}")
+        if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
+            raise self._error(paho.error_string(info.rc))
+        self._ring()
         return number, info.mid
 
     def subscribe(self, topics: "list[str]", qos: int = 1) -> None:
         """Subscribe; forgotten with the connection, so call it from ``connected``."""
-        if self._client is not None and topics:
-            self._client.subscribe([(topic, qos) for topic in topics])
+        if (session := self._session) and topics:
+            session[0].subscribe([(topic, qos) for topic in topics])
+            self._ring()
 
     def unsubscribe(self, topics: "list[str]") -> None:
         """Undo ``subscribe``."""
-        if self._client is not None and topics:
-            self._client.unsubscribe(topics)
+        if (session := self._session) and topics:
+            session[0].unsubscribe(topics)
+            self._ring()
 
     def stop(self) -> None:
-        """Disconnect in order, so that no will is sent, and end the threads. Safe to call twice."""
+        """Disconnect in order, so that no will is sent, and end the thread. Safe to call twice.
+
+        Where a host does not even answer, the thread ends after this call, within ``CONNECT_S``.
+        """
         self._stopping.set()
-        if self._client is not None and self._up.is_set():
-            self._client.disconnect()
-        self._down.set()
+        self._ring()
         if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(CONNECT_S + 2)
+            self._thread.join(LEAVE_S + 0.3)
 
-    def _run(self) -> None:
+    def _error(self, problem: str) -> LinkError:
+        return LinkError(f"broker {self._host}:{self._port}: {problem}")
+
+    def _ring(self) -> None:
+        """Let the thread look around."""
+        with self._bell_lock, contextlib.suppress(BlockingIOError):  # it has been rung enough
+            if self._bell is not None:
+                self._bell.send(b"!")
+
+    # --- on the link's thread
+
+    def _run(self, ear: socket.socket) -> None:
         wait_s = BACKOFF_S[0]
-        while not self._stopping.is_set():
-            self._down.clear()
-            if self._stopping.is_set():  # stop() came between the test and the clear
-                return
-            accepted = self._connect_once()
-            if self._stopping.is_set():
-                return
-            wait_s = BACKOFF_S[0] if accepted else min(wait_s * 2, BACKOFF_S[1])
-            # Jitter, or a fleet whose broker restarts comes back in one instant.
-            self._stopping.wait(wait_s * random.uniform(0.5, 1))  # noqa: S311
+        with ear:
+            while not self._stopping.is_set():
+                lasted = self._connect(ear)
+                wait_s = BACKOFF_S[0] if lasted else min(wait_s * 2, BACKOFF_S[1])
+                # Jitter, or a fleet whose broker restarts comes back in one instant.
+                self._stopping.wait(wait_s * random.uniform(0.5, 1))  # noqa: S311
+            with self._bell_lock:
+                if self._bell is not None:
+                    self._bell.close()
+                self._bell = None
+        self.problem = "stopped"
 
-    def _connect_once(self) -> bool:
-        """Hold one connection until it ends; tell whether the broker accepted it."""
+    def _connect(self, ear: socket.socket) -> bool:
+        """Hold one connection until it ends; tell whether it lasted.
+
+        Every time MQTT 5 is tried first: what a broker did while it went down says nothing of it.
+        """
+        for protocol in (MQTTProtocolVersion.MQTTv5, MQTTProtocolVersion.MQTTv311):
+            began = monotonic()
+            client = self._open(protocol)
+            if client is None:
+                return False
+            self._hold(client, ear)
+            answer = self._answer
+            # A broker without MQTT 5 says so, hangs up, or says nothing.
+            if self._stopping.is_set() or (answer and answer.value != UNSUPPORTED_VERSION):
+                return answer == 0 and monotonic() - began >= CONNECT_S
+        return False
+
+    def _open(self, protocol: MQTTProtocolVersion) -> paho.Client | None:
         self._number += 1
-        client = self._client = self._make_client()
+        self._answer = None
         try:
+            client = self._make_client(protocol)
             client.connect(self._host, self._port, KEEPALIVE_S)
-        except (OSError, ValueError, ssl.SSLError) as error:
+        except (OSError, ValueError) as error:
             self.problem = str(error) or type(error).__name__
-            return False
-        client.loop_start()
-        self._down.wait(CONNECT_S)
-        accepted = self._up.is_set()
-        if accepted:
-            self._down.wait()
-        elif not self._stopping.is_set() and self._protocol == MQTTProtocolVersion.MQTTv5:
-            # A broker without MQTT 5 refuses it or hangs up, so the next attempt is the other one.
-            self._protocol = MQTTProtocolVersion.MQTTv311
-        elif not self._stopping.is_set():
-            self._protocol = MQTTProtocolVersion.MQTTv5
-        client.disconnect()
-        client.loop_stop()
-        self._up.clear()
-        if accepted:
-            self._handlers.disconnected()
-        return accepted
+            return None
+        return client
 
-    def _make_client(self) -> paho.Client:
-        v5 = self._protocol == MQTTProtocolVersion.MQTTv5
+    def _hold(self, client: paho.Client, ear: socket.socket) -> None:
+        try:
+            self._serve(client, ear)
+        except Exception as error:  # such as paho's on packets that it cannot read
+            _log.exception("broker %s:%d", self._host, self._port)
+            self.problem = f"{type(error).__name__}: {error}"
+        if sock := client.socket():
+            sock.close()
+        if self._session:
+            self._ready.clear()
+            self._up.clear()
+            self._session = None
+            _tell(self._handlers.disconnected)
+
+    def _serve(self, client: paho.Client, ear: socket.socket) -> None:
+        """Do paho's reading and writing until the connection ends."""
+        poll = select.poll()
+        poll.register(ear, select.POLLIN)
+        deadline, leaving = monotonic() + CONNECT_S, False
+        while sock := client.socket():
+            if self._stopping.is_set() and not leaving:
+                leaving, deadline = True, monotonic() + LEAVE_S
+                client.disconnect()
+            elif self._session and not leaving:
+                deadline = monotonic() + POLL_S
+            left_s = deadline - monotonic()
+            if left_s <= 0:
+                self.problem = f"no answer within {CONNECT_S:g} s"
+                return
+            # What TLS has decrypted already does not show in poll.
+            waiting = isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
+            writing = select.POLLOUT if client.want_write() else 0
+            poll.register(sock, select.POLLIN | writing)
+            ready = dict(poll.poll(0 if waiting else min(left_s, POLL_S) * 1000))
+            if ear.fileno() in ready:
+                ear.recv(1 << 12)
+            if waiting or ready.get(sock.fileno(), 0) & ~select.POLLOUT:
+                client.loop_read()
+            if client.want_write():
+                client.loop_write()
+            client.loop_misc()
+
+    def _make_client(self, protocol: MQTTProtocolVersion) -> paho.Client:
         client = paho.Client(
             CallbackAPIVersion.VERSION2,
             client_id=self._client_id,
-            clean_session=None if v5 else True,
-            protocol=self._protocol,
+            clean_session=None if protocol == MQTTProtocolVersion.MQTTv5 else True,
+            protocol=protocol,
             reconnect_on_failure=False,
         )
         client.connect_timeout = CONNECT_S
@@ -208,35 +289,71 @@ class Link:
         if self._broker.user:
             client.username_pw_set(self._broker.user, self._broker.password)
         if self._tls:
-            client.tls_set(self._broker.ca, self._broker.cert, self._broker.key)
+            client.tls_set_context(_make_tls(self._broker))
         if self._will:
             will = self._will
             client.will_set(will.topic, will.payload, will.qos, will.retain)
         number = self._number
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
-        client.on_message = lambda _client, _data, m: self._handlers.message(
-            m.topic, bytes(m.payload), m.retain
+        client.on_message = lambda _client, _data, m: _tell(
+            lambda: self._handlers.message(m.topic, bytes(m.payload), m.retain)
         )
-        client.on_publish = lambda _client, _data, mid, _code, _properties: self._handlers.ack(
-            (number, mid)
+        client.on_publish = lambda _client, _data, mid, _code, _properties: _tell(
+            self._handlers.ack, (number, mid)
         )
+        # With this set, publishers only queue; else they write too, each from its own thread.
+        client.on_socket_register_write = lambda _client, _data, _sock: None
         return client
 
     def _on_connect(
-        self, _client: paho.Client, _data: Any, _flags: Any, code: ReasonCode, _properties: Any
+        self, client: paho.Client, _data: Any, _flags: Any, code: ReasonCode, _properties: Any
     ) -> None:
+        self._answer = code
         if code.is_failure:
             self.problem = f"refused: {code}"
-            self._down.set()
             return
         self.problem = ""
+        self._session = client, self._number
         self._up.set()
-        self._handlers.connected()
+        _tell(self._handlers.connected)
+        self._ready.set()
 
     def _on_disconnect(
         self, _client: paho.Client, _data: Any, _flags: Any, code: ReasonCode, _properties: Any
     ) -> None:
-        if not self.problem:
+        if self._answer is None:
+            self.problem = f"hung up without an answer: {code}"
+        elif not self._answer.is_failure:
             self.problem = f"connection lost: {code}"
-        self._down.set()
+
+
+class _TlsSocket(ssl.SSLSocket):
+    """Closes itself where the handshake fails; paho leaves that to the garbage collector."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        try:
+            super().do_handshake(block)
+        except BaseException:
+            self.close()
+            raise
+
+
+def _make_tls(broker: Broker) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.sslsocket_class = _TlsSocket
+    if broker.ca is None:
+        context.load_default_certs()
+    else:
+        context.load_verify_locations(broker.ca)
+    if broker.cert is not None:
+        context.load_cert_chain(broker.cert, broker.key)
+    return context
+
+
+def _tell(handler: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+    """Call a handler, whose error must not end the link, or a device would be deaf for ever."""
+    try:
+        handler(*args, **kwargs)
+    except Exception:
+        _log.exception("a handler of the link failed")

@@ -14,7 +14,8 @@ from edge_wire.errors import MessageRefused
 MAX_DESIRED_BYTES: Final = 96 << 10
 MAX_MESSAGE_BYTES: Final = 64 << 10
 
-Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$", max_length=64)]
+"""The length too, since ``$`` lets a newline follow."""
 Clock = Literal["synced", "holdover", "unsynced"]
 Count = Annotated[int, Meta(ge=0)]
 
@@ -210,7 +211,7 @@ class Plan(Struct, frozen=True):
 
     v: int
     blob: Sha256
-    ranges: list[tuple[int, int]]
+    ranges: list[tuple[Count, Count]]
     """First and last chunk of each range."""
 
 

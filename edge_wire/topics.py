@@ -46,17 +46,20 @@ class Topics:
 
         Raises: MessageRefused: it is no such topic.
         """
-        parts = topic.removeprefix(f"{self.root}/dev/").split("/")
-        if not topic.startswith(f"{self.root}/dev/") or len(parts) < 2:
+        name = IDENTIFIER.pattern
+        below = rf"(?:(?<=/pred)/{name}/{name})?"  # stream and model
+        found = re.fullmatch(rf"{re.escape(self.root)}/dev/({name})/({name}){below}", topic)
+        if not found:
             raise MessageRefused(f"{topic[:200]!r}: expected {self.root}/dev/DEVICE/KIND")
-        return parts[0], parts[1]
+        return found[1], found[2]
 
     def read_chunk(self, topic: str) -> tuple[str, int]:
         """Return (blob, chunk number) of a chunk's topic.
 
         Raises: MessageRefused: it is no such topic.
         """
-        found = re.fullmatch(rf"{re.escape(self.root)}/blob/([0-9a-f]{{64}})/c/(\d{{1,7}})", topic)
+        name, number = r"[0-9a-f]{64}", r"0|[1-9][0-9]{0,6}"
+        found = re.fullmatch(rf"{re.escape(self.root)}/blob/({name})/c/({number})", topic)
         if not found:
             raise MessageRefused(f"{topic[:200]!r}: expected {self.root}/blob/SHA256/c/NUMBER")
         return found[1], int(found[2])

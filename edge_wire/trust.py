@@ -5,17 +5,16 @@ callers stay as they are.
 """
 
 import base64
-import binascii
 import hashlib
 import os
 from pathlib import Path
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from edge_wire.assignment import Assignment
 from edge_wire.errors import MessageRefused, TrustRefused
@@ -29,7 +28,7 @@ class PublicKey(Struct, frozen=True):
     """A key that a root names."""
 
     keytype: Literal["ed25519"]
-    public: str
+    public: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$", max_length=64)]
     """32 bytes, hexadecimal."""
 
 
@@ -37,7 +36,7 @@ class Root(Struct, frozen=True):
     """The keys that a device trusts; it is given to a device by hand, never over the wire."""
 
     v: Literal[1]
-    keys: dict[str, PublicKey]
+    keys: Annotated[dict[str, PublicKey], Meta(min_length=1)]
     threshold: Literal[1] = 1
 
 
@@ -109,7 +108,7 @@ def read_root(data: bytes) -> Root:
     except MessageRefused as error:
         raise TrustRefused(str(error)) from None
     for keyid, key in root.keys.items():
-        if _keyid(key.public) != keyid or len(key.public) != 64:
+        if _keyid(key.public) != keyid:
             raise TrustRefused(f"Root: key {keyid[:16]!r} is not the id of its public key")
     return root
 
@@ -137,8 +136,8 @@ def verify(message: bytes, root: Root) -> Assignment:
     if envelope.payload_type != PAYLOAD_TYPE:
         raise TrustRefused(f"desired: of type {envelope.payload_type[:80]!r}")
     try:
-        payload = base64.b64decode(envelope.payload, validate=True)
-    except (binascii.Error, ValueError):
+        payload = _from_b64(envelope.payload)
+    except ValueError:
         raise TrustRefused("desired: payload is not base64") from None
     if not any(_is_valid(s, payload, root) for s in envelope.signatures[:8]):
         raise TrustRefused("desired: not signed by a trusted key")
@@ -150,7 +149,7 @@ def _is_valid(signature: Signature, payload: bytes, root: Root) -> bool:
     if key is None:
         return False
     try:
-        sig = base64.b64decode(signature.sig, validate=True)
+        sig = _from_b64(signature.sig)
         Ed25519PublicKey.from_public_bytes(bytes.fromhex(key.public)).verify(sig, _pae(payload))
     except (InvalidSignature, ValueError):
         return False
@@ -174,3 +173,11 @@ def _keyid(public: str) -> str:
 
 def _b64(data: bytes) -> str:
     return base64.b64encode(data).decode()
+
+
+def _from_b64(text: str) -> bytes:
+    """Read base64; raises ValueError, also for another spelling of the same bytes."""
+    data = base64.b64decode(text, validate=True)
+    if _b64(data) != text:
+        raise ValueError("base64 with bits that stand for nothing")
+    return data

@@ -64,7 +64,7 @@ def follow(
             reason, detail = "superseded", other
             break
         session.pump(min(TICK_S, deadline - now))
-    if all(verdict.outcome is Outcome.APART for verdict in watch.verdicts.values()):
+    if all(v.outcome is Outcome.APART and v.state != NO_MODEL for v in watch.verdicts.values()):
         groups = ", ".join(targets)
         say(f"no online device of {groups}; edge-fleet serve sends the model to latecomers")
     return [_close(verdict, reason, detail) for _, verdict in sorted(watch.verdicts.items())]

@@ -1,5 +1,6 @@
 """An opened fleet: its settings, key and registry, and what several commands do with them."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -7,7 +8,6 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from edge_bundle.errors import ArtifactRefused
 from edge_wire import trust
 from edge_wire.assignment import Assignment, Encoding
 from edge_wire.link import Broker, Message
@@ -17,6 +17,8 @@ from fleet.registry import Registry
 from fleet.releases import read_index
 from fleet.sender import SETTLE_S, Offer
 from fleet.session import Session
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +32,14 @@ class Office:
     key: Ed25519PrivateKey
 
     @contextmanager
-    def connect(self, settle_s: float = SETTLE_S) -> Iterator[Session]:
+    def connect(self, settle_s: float | None = None) -> Iterator[Session]:
         """Connect, and first finish what a command before left unpublished.
 
+        Args:
+            settle_s: how long wants are merged; a push's, where not said.
         Raises: LinkError: no broker, or it refuses us.
         """
-        with Session(self.broker, self.topics, settle_s) as session:
+        with Session(self.broker, self.topics, settle_s or SETTLE_S) as session:
             self.publish(session)
             yield session
 
@@ -57,22 +61,21 @@ class Office:
                 self.registry.mark_published(assignment)
 
     def offers(self) -> list[Offer]:
-        """Return every blob that some group is assigned.
-
-        Raises: ArtifactRefused: a blob's file is missing or damaged.
-        """
+        """Return every blob that some group is assigned; a damaged one is told and left out."""
         found: dict[str, tuple[Encoding, set[str]]] = {}
         for assignment in self.registry.assignments():
             for encoding in _encodings(assignment):
                 _, groups = found.setdefault(encoding.blob_sha256, (encoding, set()))
                 groups.add(assignment.group)
-        return [self._offer(encoding, groups) for encoding, groups in found.values()]
-
-    def _offer(self, encoding: Encoding, groups: set[str]) -> Offer:
-        file, index = self.folder.blob(encoding.blob_sha256), read_index(self.folder, encoding)
-        if index is None:
-            raise ArtifactRefused(f"{file}: missing or damaged; push its bundle again to mend it")
-        return Offer(encoding, file, index, frozenset(groups))
+        offers = []
+        for encoding, groups in found.values():
+            file, index = self.folder.blob(encoding.blob_sha256), read_index(self.folder, encoding)
+            if index is None:
+                # It keeps no other model from being sent, nor one that devices hold from returning.
+                log.warning("%s: missing or damaged; push its bundle again to mend it", file)
+            else:
+                offers.append(Offer(encoding, file, index, frozenset(groups)))
+        return offers
 
 
 @contextmanager

@@ -1,19 +1,24 @@
 """Real brokers on free loopback ports: the embedded one that the demo uses, and mosquitto."""
 
 import contextlib
+import importlib.util
 import os
+import random
 import shutil
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from iotcore import Broker as EmbeddedBroker
 
 READY_S = 10.0
 MAX_PAYLOAD_BYTES = 1 << 20
+PORTS = range(12_000, 32_000)
+"""Below those that the kernel gives to clients: one that knocks at a closed port of theirs may be
+given that very port, and then talks to itself and keeps the broker from it."""
 
 
 class RunningBroker:
@@ -23,7 +28,7 @@ class RunningBroker:
         self.kind = kind
         self.port = free_port()
         self._folder = folder
-        self._embedded: EmbeddedBroker | None = None
+        self._embedded: Any = None
         self._mosquitto: subprocess.Popen[bytes] | None = None
 
     @property
@@ -33,7 +38,9 @@ class RunningBroker:
     def start(self) -> None:
         """Start it and wait until it listens."""
         if self.kind == "embedded":
-            self._embedded = EmbeddedBroker(
+            import iotcore
+
+            self._embedded = iotcore.Broker(
                 port=self.port, listen="127.0.0.1", max_payload_size=MAX_PAYLOAD_BYTES
             )
             self._embedded.start()
@@ -43,7 +50,10 @@ class RunningBroker:
             f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence false\n"
             "log_dest none\nuser root\n"
         )
-        self._mosquitto = subprocess.Popen([find_mosquitto() or "", "-c", str(config)])
+        # It ends with the process that runs the tests, however that ends; iotcore does so itself.
+        tether = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
+        command = [*tether, find_mosquitto() or "", "-c", str(config)]
+        self._mosquitto = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + READY_S
         while not listens(self.port):
             if self._mosquitto.poll() is not None or time.monotonic() > deadline:
@@ -72,10 +82,12 @@ class RunningBroker:
 
 def free_port() -> int:
     """Return a loopback port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    while True:
+        # Not the tests' own randomness, or two of their processes would draw the same ports.
+        port = random.SystemRandom().choice(PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def listens(port: int) -> bool:
@@ -103,6 +115,9 @@ def run_broker(kind: str, folder: Path) -> Iterator[RunningBroker]:
     """Run one broker, and leave no process behind."""
     if kind == "mosquitto":
         require("mosquitto", find_mosquitto() is not None, "apt-get install mosquitto")
+    else:
+        there = importlib.util.find_spec("iotcore") is not None
+        require("iotcore", there, "pip install edgeward[demo]")
     broker = RunningBroker(kind, folder)
     try:
         broker.start()

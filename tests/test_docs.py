@@ -25,6 +25,8 @@ FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<body>.*?)^```$", re.DOTALL | re.
 DOCS_BROKER = "127.0.0.1:1883"
 """What the docs write; a test has a broker of its own on another port."""
 NOT_RUN_AT_MOST = 4
+MADE = {"build", "dist", "edgeward.egg-info"}
+"""What commands make in a checkout, and so is not lent to them."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +65,10 @@ def test_every_command_of_the_page_runs(
     script = "\n".join(b.body for b in BLOCKS if b.page == page and not b.why_not)
     script = script.replace(DOCS_BROKER, embedded.url.removeprefix("mqtt://"))
     # Background jobs end with the page; `build` stands where the docs put what they make.
-    wrapped = f"set -euo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null; wait' EXIT\n{script}"
-    for name in ("Makefile", "pyproject.toml", "examples"):
-        (tmp_path / name).symlink_to(ROOT / name)
+    wrapped = f"set -euo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null || true; wait || true' EXIT\n{script}"
+    for entry in ROOT.iterdir():
+        if not entry.name.startswith(".") and entry.name not in MADE:
+            (tmp_path / entry.name).symlink_to(entry)
     lend_environment(tmp_path / ".venv")
     environment = {
         **os.environ,

@@ -1,0 +1,500 @@
+import contextlib
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edge_agent import download
+from edge_agent.config import load_config
+from edge_agent.service import Service
+from edge_agent.store import Store
+from edge_bundle.archive import Bundle
+from edge_bundle.errors import ArtifactRefused, ConfigError
+from edge_wire.link import Message
+from edge_wire.messages import LossCause
+from tests.brokers import RunningBroker, free_port, run_broker
+from tests.edge_agent.test_updater import Agent, assert_unbroken
+from tests.edge_bundle.bundles import STREAM, write_small_bundle
+from tests.simulators.operator import CHUNK_BYTES, MODEL_2, Operator, make_release
+
+QUICK_S = 3.0
+
+
+class Process:
+    """A real agent process; use as a context manager, which leaves none behind."""
+
+    def __init__(self, config: Path) -> None:
+        self._config = config
+        self._said = config.with_suffix(f".{time.monotonic_ns()}.log")
+
+    def __enter__(self) -> "Process":  # noqa: PYI034
+        with self._said.open("wb") as said:
+            command = [sys.executable, "-m", "edge_agent", "run", str(self._config)]
+            self.child = subprocess.Popen(command, stderr=said)
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.child.kill()
+        self.child.wait()
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal and return the exit code."""
+        self.child.send_signal(number)
+        return self.child.wait(10)
+
+    def said(self) -> str:
+        return self._said.read_text()
+
+
+class Relay:
+    """A network between a device and its broker, which can be down."""
+
+    def __init__(self, to: int) -> None:
+        self.port = free_port()
+        self._to = to
+        self._ends: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
+
+    def __enter__(self) -> "Relay":  # noqa: PYI034
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.down()
+
+    def up(self) -> None:
+        """Let connections through."""
+        self._listener = socket.create_server(("127.0.0.1", self.port))
+        self._ends = [self._listener]
+        self._start(self._accept)
+
+    def down(self) -> None:
+        """End all connections, and take no new ones."""
+        for end in self._ends:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join()
+        for end in self._ends:
+            end.close()
+        self._ends, self._threads = [], []
+
+    def _start(self, work: object, *args: object) -> None:
+        thread = threading.Thread(target=work, args=args)  # type: ignore[arg-type]
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                ours, _ = self._listener.accept()
+                theirs = socket.create_connection(("127.0.0.1", self._to))
+                self._ends += [ours, theirs]
+                self._start(self._copy, ours, theirs)
+                self._start(self._copy, theirs, ours)
+
+    def _copy(self, source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 16):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+
+def processes_of(config: Path) -> list[str]:
+    """Return the command lines of what still runs of an agent, its staging children included."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            command = (entry / "cmdline").read_text().replace("\0", " ")
+            if str(config.parent) in command:
+                found.append(command)
+    return found
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return make_release(tmp_path_factory.mktemp("releases"), "1.0.0")
+
+
+@pytest.fixture(scope="module")
+def second(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return make_release(tmp_path_factory.mktemp("releases"), "2.0.0", MODEL_2)
+
+
+@pytest.fixture(scope="module")
+def one_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningBroker]:
+    """A broker for many tests: each operator has a root of topics of its own."""
+    with run_broker("embedded", tmp_path_factory.mktemp("broker")) as broker:
+        yield broker
+
+
+@pytest.fixture
+def operator(one_broker: RunningBroker) -> Iterator[Operator]:
+    with Operator(one_broker.url) as connected:
+        yield connected
+
+
+# --- the end of a process
+
+
+def test_a_device_says_how_it_ended_and_how_far_it_had_come(
+    broker: RunningBroker, first: Bundle, tmp_path: Path
+) -> None:
+    with Operator(broker.url) as operator:
+        seen = operator.seen()
+        config = operator.enrol(tmp_path, model=f'bundle = "{first.path}"')
+        with Process(config) as process:
+            operator.wait_for_more(5)
+            began = time.monotonic()
+            assert process.end() == 0, process.said()
+            assert time.monotonic() - began < QUICK_S
+        operator.wait_for(lambda: seen.availability[-1] == "stopped")
+        boot = seen.infos[-1].boot
+        assert_unbroken(operator, boot)
+        last = max(p.seq for p in seen.predictions)
+        with Process(config) as process:
+            operator.wait_for(lambda: seen.predictions[-1].boot != boot)
+            assert seen.availability[-1] == "online"
+            previous = seen.infos[-1].previous
+            assert previous is not None
+            assert (previous.boot, previous.clean) == (boot, True)
+            assert previous.last_seq == {"imu0/watch": last}
+            boot = seen.infos[-1].boot
+            assert process.end(signal.SIGKILL) == -signal.SIGKILL
+        operator.wait_for(lambda: seen.availability[-1] == "offline")
+        with Process(config) as process:
+            operator.wait_for(lambda: seen.infos[-1].boot != boot)
+            previous = seen.infos[-1].previous
+            assert previous is not None
+            assert (previous.boot, previous.clean) == (boot, False)
+            assert process.end(signal.SIGINT) == 0
+        assert [i.boot[:6] for i in seen.infos if i.streams["imu0"].state == "running"][-1] == (
+            "000003"
+        )
+
+
+@pytest.mark.parametrize("state", ["downloading", "verified"])
+def test_an_agent_stops_at_once_in_the_midst_of_an_update_and_leaves_no_process(
+    operator: Operator, first: Bundle, second: Bundle, tmp_path: Path, state: str
+) -> None:
+    config = operator.enrol(tmp_path, model=f'bundle = "{first.path}"')
+    if state == "downloading":
+        operator.faults.withhold = lambda number: number > 2
+    operator.assign(second)
+    with Process(config) as process:
+        operator.wait_for(lambda: state in operator.seen().states())
+        began = time.monotonic()
+        assert process.end() == 0, process.said()
+        assert time.monotonic() - began < QUICK_S
+        assert "Traceback" not in process.said()
+    assert processes_of(config) == []
+    operator.wait_for(lambda: operator.seen().availability[-1] == "stopped")
+    assert_unbroken(operator, operator.seen().infos[-1].boot)
+
+
+def test_many_signals_at_once_end_it_once(
+    operator: Operator, first: Bundle, tmp_path: Path
+) -> None:
+    config = operator.enrol(tmp_path, model=f'bundle = "{first.path}"')
+    with Process(config) as process:
+        operator.wait_for_more(1)
+        for n in range(40):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.child.pid, signal.SIGINT if n % 2 else signal.SIGTERM)
+        assert process.child.wait(QUICK_S + 2) == 0, process.said()
+
+
+# --- interrupted at every state
+
+
+def kill_when(operator: Operator, config: Path, state: str, target: Bundle | None) -> None:
+    """Run an agent until it says that it is in a state, and kill it then."""
+    reports = operator.seen().reports
+    before = len(reports)
+    wanted = (state, target.sha256 if target else None)
+    with Process(config) as process:
+        operator.wait_for(
+            lambda: (
+                wanted in [(r.state, r.target) for x in reports[before:] for r in x.models.values()]
+            )
+        )
+        process.end(signal.SIGKILL)
+
+
+def test_an_update_that_is_killed_in_every_state_still_ends_on_the_new_model(
+    operator: Operator, first: Bundle, second: Bundle, tmp_path: Path
+) -> None:
+    seen = operator.seen()
+    config = operator.enrol(tmp_path, model=f'bundle = "{first.path}"', factor=4)
+    half = 6
+    operator.faults.withhold = lambda number: number >= half
+    message = operator.assign(second)
+    partials = tmp_path / "d1-store" / "partial"
+
+    def half_is_there() -> bool:
+        return any(f.stat().st_size == (half - 1) * CHUNK_BYTES for f in partials.glob("*.blob"))
+
+    with Process(config) as process:
+        operator.wait_for(half_is_there)
+        process.end(signal.SIGKILL)
+    asked = len(seen.wants)
+    operator.faults.withhold = lambda _number: False
+    for state in ("verified", "staged", "trial"):
+        kill_when(operator, config, state, second)
+    kill_when(operator, config, "committed", None)
+    again = set[int]().union(*seen.wants[asked:])
+    assert again
+    assert min(again) == half, "what was fetched before the kill is not fetched again"
+    operator.desire(message)
+    with Process(config) as process:
+        operator.wait_for_state("committed", second)
+        operator.wait_for_more(1)
+        assert seen.predictions[-1].model.version == "2.0.0"
+        assert process.end() == 0
+    assert "rejected" not in seen.states()
+    assert "rolled_back" not in seen.states()
+    assert processes_of(config) == []
+
+
+# --- the network
+
+
+def test_without_a_broker_it_infers_and_every_number_is_delivered_or_announced_later(
+    broker: RunningBroker, first: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_wire.link.BACKOFF_S", (0.1, 0.3))
+    with Operator(broker.url) as operator, Relay(broker.port) as relay:
+        operator.url = f"mqtt://127.0.0.1:{relay.port}"
+        seen = operator.seen()
+        config = operator.enrol(
+            tmp_path,
+            factor=80,
+            model=f'bundle = "{first.path}"',
+            more="[outbox]\nmax_bytes = 20000",
+        )
+        with Agent(config) as agent:
+            slot = agent.service._updater._places["watch"].slot
+            operator.wait_for(lambda: slot.seq > 60)
+            assert seen.predictions == []
+            relay.up()
+            operator.wait_for(lambda: len(seen.predictions) > 70)
+            relay.down()
+            operator.wait_for(lambda: seen.availability[-1] == "offline")
+            reached = slot.seq
+            operator.wait_for(lambda: slot.seq > reached + 60)
+            relay.up()
+            operator.wait_for(lambda: max(p.seq for p in seen.predictions) > reached + 60)
+            operator.wait_for(lambda: seen.availability[-1] == "online")
+        operator.wait_for(lambda: seen.availability[-1] == "stopped")
+        assert seen.missing(agent.boot) == set()
+        assert {loss.cause for loss in seen.losses} == {LossCause.OUTBOX_FULL}
+        assert max(p.seq for p in seen.predictions) == slot.seq - 1
+        assert sum(p.lost_samples for p in seen.predictions) == 0
+
+
+def test_an_agent_whose_broker_never_comes_still_stops_at_once(
+    first: Bundle, tmp_path: Path
+) -> None:
+    nobody = Operator(f"mqtt://127.0.0.1:{free_port()}")
+    config = nobody.enrol(tmp_path, model=f'bundle = "{first.path}"')
+    with Process(config) as process:
+        nobody.wait_for(lambda: "running as d1" in process.said())
+        began = time.monotonic()
+        assert process.end() == 0
+        assert time.monotonic() - began < QUICK_S
+        assert "Traceback" not in process.said()
+
+
+def test_a_device_that_is_called_offline_while_it_fetches_says_that_it_is_there(
+    operator: Operator, first: Bundle, second: Bundle, tmp_path: Path
+) -> None:
+    config = operator.enrol(tmp_path, model=f'bundle = "{first.path}"')
+    operator.faults.withhold = lambda _number: True
+    operator.assign(second)
+    with Agent(config):
+        operator.wait_for_state("downloading", second)
+        topic = operator.topics.device("d1", "availability")
+        operator._link.publish(Message(topic, b"offline", retain=True))
+        operator.wait_for(lambda: operator.seen().availability[-2:] == ["offline", "online"])
+
+
+def test_the_network_thread_waits_for_nobody(
+    operator: Operator,
+    first: Bundle,
+    second: Bundle,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = operator.enrol(tmp_path, model=f'bundle = "{first.path}"')
+    release = threading.Event()
+    with Agent(config) as agent:
+        operator.wait_for_more(1)
+        monkeypatch.setattr(agent.service._updater, "_accept", lambda _m: release.wait(20))
+        try:
+            operator.assign(second)
+            operator.wait_for_more(20)
+            topic = operator.topics.desired("g")
+            began = time.monotonic()
+            for _ in range(100):
+                agent.service._on_message(topic, b"x" * 1000, False)
+            assert time.monotonic() - began < 0.5
+        finally:
+            monkeypatch.undo()
+            release.set()
+
+
+def test_the_desired_message_is_asked_for_again_and_again(
+    broker: RunningBroker, first: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_agent.service.REFRESH_S", 0.1)
+    with Operator(broker.url) as operator:
+        config = operator.enrol(tmp_path, model=f'bundle = "{first.path}"')
+        operator.assign(first)
+        with Agent(config) as agent:
+            heard: list[bytes] = []
+
+            def hear(message: bytes) -> None:
+                heard.append(message)
+                desire(message)
+
+            desire = agent.service._updater.desire
+            monkeypatch.setattr(agent.service._updater, "desire", hear)
+            operator.wait_for(lambda: len(heard) > 3)
+            operator.wait_for_more(3)
+            assert set(operator.seen().states()) == {"committed"}
+            assert_unbroken(operator, agent.boot)
+
+
+def test_the_same_message_once_more_cancels_no_fetch(
+    operator: Operator,
+    first: Bundle,
+    second: Bundle,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Rarer than the fetch's own connection takes to come up.
+    monkeypatch.setattr("edge_agent.service.REFRESH_S", 0.2)
+    monkeypatch.setattr(download, "PATIENCE_S", (0.3, 0.3))
+    config = operator.enrol(tmp_path, model=f'bundle = "{first.path}"')
+    ends = time.monotonic() + 1.5
+    operator.faults.withhold = lambda number: number > 2 and time.monotonic() < ends
+    operator.assign(second)
+    with Agent(config):
+        operator.wait_for_state("committed", second)
+    assert operator.seen().states().count("downloading") == 1
+
+
+# --- the source
+
+
+def test_a_recording_that_ends_is_said_and_the_agent_stays(
+    operator: Operator, first: Bundle, tmp_path: Path
+) -> None:
+    config = operator.enrol(tmp_path, model=f'bundle = "{first.path}"', loop=False, factor=200)
+    with Agent(config) as agent:
+        operator.wait_for(
+            lambda: (i := operator.seen().infos) and i[-1].streams["imu0"].state == "ended"
+        )
+        info = operator.seen().infos[-1]
+        assert info.streams["imu0"].rate_hz == 50.0
+        assert [c.name for c in info.streams["imu0"].channels] == [c.name for c in STREAM.channels]
+        assert agent._thread.is_alive()
+        operator.wait_for(agent.service._feeds["imu0"].drained)
+        seq = agent.service._updater._places["watch"].slot.seq
+    assert len(operator.seen().predictions) == seq
+    assert_unbroken(operator, agent.boot)
+
+
+# --- what is wrong from the beginning
+
+
+def test_two_agents_on_one_store_are_refused_with_one_line(
+    operator: Operator, first: Bundle, tmp_path: Path
+) -> None:
+    config = operator.enrol(tmp_path, model=f'bundle = "{first.path}"')
+    with Agent(config):
+        with Process(config) as other:
+            assert other.child.wait(10) == 2
+        assert other.said().count("\n") == 1
+        assert f"{config}:" in other.said()
+        assert "store.path" in other.said()
+        assert "another agent uses this store" in other.said()
+        operator.wait_for_more(1)
+    with Agent(config):
+        operator.wait_for_more(1)
+
+
+def test_a_start_that_failed_keeps_no_store(first: Bundle, tmp_path: Path) -> None:
+    nobody = Operator("mqtt://127.0.0.1:1")
+    config = nobody.enrol(tmp_path, model='bundle = "nowhere.bundle"')
+    with pytest.raises(ConfigError):
+        Service(load_config(config))
+    nobody.enrol(tmp_path, model=f'bundle = "{first.path}"')
+    Service(load_config(config))
+
+
+def test_a_configured_bundle_that_cannot_be_used_is_told_by_its_key(
+    first: Bundle, tmp_path: Path
+) -> None:
+    nobody = Operator("mqtt://127.0.0.1:1")
+    damaged = tmp_path / "damaged.bundle"
+    damaged.write_bytes(first.path.read_bytes()[:-10])
+    other = write_small_bundle(tmp_path, name="other")
+    misfit = write_small_bundle(
+        tmp_path, stream=type(STREAM)(100.0, STREAM.channels, STREAM.window, STREAM.hop)
+    )
+    for path, kind, why in (
+        (tmp_path / "nowhere.bundle", ConfigError, "No such file"),
+        (damaged, ArtifactRefused, "whole bundle|sha256|ZIP"),
+        (other.path, ConfigError, "is of model 'other'"),
+        (misfit.path, ArtifactRefused, "wants 100 Hz"),
+    ):
+        config = nobody.enrol(tmp_path, model=f'bundle = "{path}"')
+        with pytest.raises(kind, match=why) as refused:
+            Service(load_config(config))
+        assert str(refused.value).startswith(f"{config}:")
+        assert "model" in str(refused.value)
+        assert "bundle" in str(refused.value)
+
+
+def test_a_store_that_cannot_be_written_is_told_by_its_key(tmp_path: Path) -> None:
+    nobody = Operator("mqtt://127.0.0.1:1")
+    config = nobody.enrol(tmp_path, trusted=False)
+    (tmp_path / "d1-store").write_text("a file")
+    with pytest.raises(ConfigError, match=r"store\.path: .*d1-store: File exists"):
+        Service(load_config(config))
+
+
+def test_a_configured_model_that_does_not_load_leaves_the_slot_empty_and_the_agent_running(
+    operator: Operator, second: Bundle, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    broken = write_small_bundle(tmp_path)
+    config = operator.enrol(tmp_path, model=f'bundle = "{broken.path}"')
+    with Agent(config):
+        operator.wait_for(lambda: operator.seen().reports)
+        report = operator.seen().model()
+        assert report is not None
+        assert report.running is None
+        assert "onnxruntime" in caplog.text
+        operator.assign(second)
+        operator.wait_for_state("committed", second)
+        operator.wait_for_more(1)
+
+
+def test_the_store_is_free_again_when_the_service_has_ended(first: Bundle, tmp_path: Path) -> None:
+    nobody = Operator(f"mqtt://127.0.0.1:{free_port()}")
+    config = nobody.enrol(tmp_path, model=f'bundle = "{first.path}"')
+    with Agent(config):
+        pass
+    store = Store(tmp_path / "d1-store", 1)
+    store.lock()
+    store.unlock()
+    assert store.begin_boot()[0].startswith("000002")
