@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import platform
 import queue
 import random
 import signal
@@ -14,33 +13,27 @@ from typing import Final
 
 import msgspec
 
+from edge_agent.assembly import (
+    describe_device,
+    describe_site,
+    make_feeds,
+    open_store,
+    take_in_bundles,
+)
 from edge_agent.capture import Capture
 from edge_agent.clock import WallClock
 from edge_agent.config import LoadedConfig
-from edge_agent.feed import Feed
-from edge_agent.fit import Refused as NotFit
-from edge_agent.fit import Site, check_stream
 from edge_agent.outbox import Entry, Outbox
 from edge_agent.publisher import Publisher
 from edge_agent.reporter import Reporter
-from edge_agent.ring import Ring
 from edge_agent.slot import Made, Slot
 from edge_agent.source import open_source
-from edge_agent.store import Store, StoreInUse
 from edge_agent.updater import Updater
 from edge_agent.worker import Worker
-from edge_bundle import VERSION
-from edge_bundle.errors import ArtifactRefused, ConfigError
-from edge_bundle.runtimes.loader import installed_formats
-from edge_wire.errors import LinkError
-from edge_wire.link import Ack, Handlers, Link, Message
-from edge_wire.messages import Availability, ChannelInfo, Info, StreamInfo
+from edge_wire.link import Ack, Broker, Handlers, Link, Message
+from edge_wire.messages import Availability, Info
 from edge_wire.topics import Topics
 
-RING_S: Final = 30.0
-"""How many seconds of a stream are kept for the models on it."""
-RING_SAMPLES: Final = 4096
-"""At least so many, so that slow streams have room for a window too."""
 FLUSH_S: Final = 5.0
 LAST_WORD_S: Final = 1.0
 """What the broker may take to confirm that we stopped."""
@@ -59,65 +52,27 @@ class Service:
 
         Raises: ConfigError, ArtifactRefused: what the configuration names cannot be used.
         """
-        config = loaded.config
-        self._config = config
+        config = self._config = loaded.config
         self._topics = Topics(config.broker.root)
-        try:
-            self._store = Store(loaded.resolve(config.store.path), config.store.max_bytes)
-            self._store.lock()
-        except StoreInUse as error:
-            raise loaded.error(("store", "path"), str(error)) from None
-        except OSError as error:
-            raise loaded.error(("store", "path"), f"{error.filename}: {error.strerror}") from None
+        self._store = open_store(loaded)
         sources = [open_source(loaded, i) for i in range(len(config.source))]
-        configured = _take_in_bundles(loaded, self._store)
+        shapes = {t.name: s.shape for t, s in zip(config.source, sources, strict=True)}
+        self._configured = take_in_bundles(loaded, self._store, shapes)
         self._boot, previous = self._store.begin_boot()
         self._clock = WallClock()
-        self._link = self._make_link(loaded)
-        qos = 1 if config.outbox.max_bytes else 0
+        self._link = self._make_link(loaded.broker())
         self._outbox = Outbox(config.outbox.max_bytes or QOS0_BYTES)
+        qos = 1 if config.outbox.max_bytes else 0
         device = config.device.id
         self._publisher = Publisher(self._outbox, self._link, self._topics, device, self._boot, qos)
-        formats = tuple(f for f in config.runtime.prefer if f in installed_formats())
-        shapes = {t.name: s.shape for t, s in zip(config.source, sources, strict=True)}
-        info = Info(
-            v=1,
-            device=device,
-            agent=VERSION,
-            boot=self._boot,
-            group=config.device.group,
-            labels=config.device.labels,
-            profile=config.device.profile,
-            runtimes={"python": platform.python_version(), "formats": " ".join(formats)},
-            streams={
-                t.name: StreamInfo(
-                    shapes[t.name].rate_hz,
-                    tuple(ChannelInfo(c.name, c.unit) for c in shapes[t.name].channels),
-                    t.kind,
-                )
-                for t in config.source
-            },
-            previous=previous,
-        )
+        info = describe_device(config, shapes, self._boot, previous)
         self._reporter = Reporter(self._link, self._topics, info, self._clock)
-        site = Site(
-            device,
-            config.device.group,
-            config.device.labels,
-            config.device.profile,
-            VERSION,
-            formats,
-            config.runtime.threads,
+        self._updater = Updater(
+            describe_site(config), self._store, loaded.broker(), self._topics, self._reporter
         )
-        self._updater = Updater(site, self._store, loaded.broker(), self._topics, self._reporter)
         wake = threading.Event()
-        self._feeds = {}
-        for table in config.source:
-            shape = shapes[table.name]
-            capacity = max(RING_SAMPLES, int(RING_S * shape.rate_hz))
-            ring = Ring(capacity, len(shape.channels), shape.rate_hz * table.factor)
-            self._feeds[table.name] = Feed(table.name, ring, table.policy, wake)
-        for i, model in enumerate(config.model):
+        self._feeds = make_feeds(config, shapes, wake)
+        for model in config.model:
             slot = Slot(
                 model.name,
                 model.stream,
@@ -126,17 +81,8 @@ class Service:
                 self._updater.on_unhealthy,
                 self._updater.on_healthy,
             )
-            if model.name in configured:
-                wanted = self._store.open(configured[model.name]).manifest.stream
-                try:
-                    check_stream(wanted, shapes[model.stream])
-                except NotFit as error:
-                    raise ArtifactRefused(
-                        str(loaded.error(("model", i, "bundle"), str(error)))
-                    ) from None
             self._feeds[model.stream].slots.append(slot)
             self._updater.add(slot, shapes[model.stream])
-        self._configured = configured
         self._worker = Worker(list(self._feeds.values()), wake, self._give)
         self._captures = [
             Capture(self._feeds[t.name], s, self._note_end(t.name))
@@ -175,7 +121,11 @@ class Service:
         self._say_stopped()
         self._link.stop()
         last = self._outbox.last_settled()
-        self._store.end_boot({f"{stream}/{model}": seq for (stream, model), seq in last.items()})
+        self._store.end_boot(
+            {f"{stream}/{model}": seq for (stream, model), seq in last.items()},
+            # What could be neither sent nor announced is missing behind the last.
+            clean=self._outbox.empty,
+        )
         self._store.unlock()
 
     def _say_stopped(self) -> None:
@@ -210,7 +160,7 @@ class Service:
 
     # --- the link
 
-    def _make_link(self, loaded: LoadedConfig) -> Link:
+    def _make_link(self, broker: Broker) -> Link:
         device = self._config.device.id
         will = Message(
             self._topics.device(device, "availability"),
@@ -224,7 +174,7 @@ class Service:
             message=self._on_message,
             ack=self._on_ack,
         )
-        return Link(loaded.broker(), device, handlers, will)
+        return Link(broker, device, handlers, will)
 
     def _on_connected(self) -> None:
         log.info("connected to %s", self._config.broker.url)
@@ -268,26 +218,3 @@ def run_service(loaded: LoadedConfig) -> None:
 def _with_stream(info: Info, stream: str, state: str, detail: str) -> Info:
     changed = msgspec.structs.replace(info.streams[stream], state=state, detail=detail)
     return msgspec.structs.replace(info, streams={**info.streams, stream: changed})
-
-
-def _take_in_bundles(loaded: LoadedConfig, store: Store) -> dict[str, str]:
-    taken = {}
-    for i, model in enumerate(loaded.config.model):
-        if model.bundle is None:
-            continue
-        path = loaded.resolve(model.bundle)
-        try:
-            bundle = store.take_in(path)
-        except OSError as error:
-            raise loaded.error(("model", i, "bundle"), f"{path}: {error.strerror}") from None
-        except ArtifactRefused as error:
-            raise ArtifactRefused(str(loaded.error(("model", i, "bundle"), str(error)))) from None
-        if bundle.manifest.name != model.name:
-            raise loaded.error(
-                ("model", i, "bundle"), f"{path} is of model {bundle.manifest.name!r}"
-            )
-        taken[model.name] = bundle.sha256
-    return taken
-
-
-__all__ = ["ConfigError", "LinkError", "Service", "run_service"]

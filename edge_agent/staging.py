@@ -5,6 +5,7 @@ it printed, and survives whatever happens to it.
 """
 
 import ctypes
+import os
 import signal
 import subprocess
 import sys
@@ -67,7 +68,7 @@ def stage(
     # A file, not a pipe: a child that writes a lot must not wait for us to read it.
     with tempfile.TemporaryFile() as out:
         child = subprocess.Popen(
-            [*command, str(threads)],
+            [*command, str(threads), str(os.getpid())],
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.DEVNULL,
@@ -138,13 +139,15 @@ def judge(path: Path, sha256: str, threads: int) -> Verdict:
     return Verdict(True, window_ms=window_ms)
 
 
-def _end_with_parent() -> None:
+def _end_with(parent: int) -> None:
     """Leave no process behind when the agent is killed, not even one whose model hangs."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.alarm(int(TIMEOUT_S))
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it was killed before we asked to be told
+        sys.exit()
 
 
 if __name__ == "__main__":
-    _end_with_parent()
+    _end_with(int(sys.argv[4]))
     found = judge(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
     sys.stdout.write(msgspec.json.encode(found).decode() + "\n")

@@ -260,11 +260,11 @@ class Store:
             return boot, None
         return boot, PreviousBoot(before.boot, before.clean, before.last_seq)
 
-    def end_boot(self, last_seq: dict[str, int]) -> None:
-        """Record that this boot ended in order, and how far its predictions came."""
+    def end_boot(self, last_seq: dict[str, int], *, clean: bool = True) -> None:
+        """Record how far this boot's predictions came, and whether nothing is missing behind."""
         file = self.path / "boot.json"
         before = self._read(file, Boots) or Boots()
-        self._save(file, Boots(before.counter, before.boot, clean=True, last_seq=last_seq))
+        self._save(file, Boots(before.counter, before.boot, clean=clean, last_seq=last_seq))
 
     # --- files
 

@@ -65,7 +65,8 @@ def test_every_command_of_the_page_runs(
     script = "\n".join(b.body for b in BLOCKS if b.page == page and not b.why_not)
     script = script.replace(DOCS_BROKER, embedded.url.removeprefix("mqtt://"))
     # Background jobs end with the page; `build` stands where the docs put what they make.
-    wrapped = f"set -euo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null || true; wait || true' EXIT\n{script}"
+    trap = "trap 'kill $(jobs -p) 2>/dev/null || true; wait || true' EXIT"
+    wrapped = f"set -euo pipefail\n{trap}\n{script}"
     for entry in ROOT.iterdir():
         if not entry.name.startswith(".") and entry.name not in MADE:
             (tmp_path / entry.name).symlink_to(entry)

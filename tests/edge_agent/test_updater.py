@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from edge_agent import download, staging, updater
 from edge_agent.clock import WallClock
@@ -587,6 +588,18 @@ def test_a_trial_needs_good_windows_of_its_own(
     assert len(heard) == 1
     heard[0]()
     assert committed == [releases["2"].sha256]
+
+
+def test_a_return_to_the_version_before_takes_one_good_window(
+    running: Agent, releases: dict[str, Bundle], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = running.service._updater
+    place = agent._places["watch"]
+    place.life.record = replace(place.life.record, previous=releases["1"].sha256)
+    heard: list[Callable[[], None]] = []
+    monkeypatch.setattr(agent, "_take_verdict", heard.append)
+    agent.on_healthy(place.slot, agent._load(releases["1"]))
+    assert len(heard) == 1
 
 
 def test_whatever_nobody_thought_of_is_said_and_does_not_end_the_updater(

@@ -1,0 +1,115 @@
+"""The parts of an agent, each made from the configuration; nothing is started here."""
+
+import platform
+import threading
+from collections.abc import Mapping
+from typing import Final
+
+from edge_agent.config import Config, LoadedConfig
+from edge_agent.feed import Feed
+from edge_agent.fit import Refused, Site, StreamShape, check_stream
+from edge_agent.ring import Ring
+from edge_agent.store import Store, StoreInUse
+from edge_bundle import VERSION
+from edge_bundle.errors import ArtifactRefused
+from edge_bundle.runtimes.loader import installed_formats
+from edge_wire.messages import ChannelInfo, Info, PreviousBoot, StreamInfo
+
+RING_S: Final = 30.0
+"""How many seconds of a stream are kept for the models on it."""
+RING_SAMPLES: Final = 4096
+"""At least so many, so that slow streams have room for a window too."""
+
+Shapes = Mapping[str, StreamShape]
+"""What each source, by name, says of its samples."""
+
+
+def open_store(loaded: LoadedConfig) -> Store:
+    """Open the store, for this process alone.
+
+    Raises: ConfigError: it cannot be written, or another agent uses it.
+    """
+    table = loaded.config.store
+    try:
+        store = Store(loaded.resolve(table.path), table.max_bytes)
+        store.lock()
+    except StoreInUse as error:
+        raise loaded.error(("store", "path"), str(error)) from None
+    except OSError as error:
+        raise loaded.error(("store", "path"), f"{error.filename}: {error.strerror}") from None
+    return store
+
+
+def take_in_bundles(loaded: LoadedConfig, store: Store, shapes: Shapes) -> dict[str, str]:
+    """Copy the bundles that the configuration names into the store; return sha256 by model.
+
+    Raises: ConfigError: not there, or of another model. ArtifactRefused: damaged, or trained to
+        see another stream.
+    """
+    taken = {}
+    for i, model in enumerate(loaded.config.model):
+        if model.bundle is None:
+            continue
+        place, path = ("model", i, "bundle"), loaded.resolve(model.bundle)
+        try:
+            bundle = store.take_in(path)
+            check_stream(bundle.manifest.stream, shapes[model.stream])
+        except OSError as error:
+            raise loaded.error(place, f"{path}: {error.strerror}") from None
+        except (ArtifactRefused, Refused) as error:
+            raise ArtifactRefused(str(loaded.error(place, str(error)))) from None
+        if bundle.manifest.name != model.name:
+            raise loaded.error(place, f"{path} is of model {bundle.manifest.name!r}")
+        taken[model.name] = bundle.sha256
+    return taken
+
+
+def describe_device(
+    config: Config, shapes: Shapes, boot: str, previous: PreviousBoot | None
+) -> Info:
+    """Return the birth message."""
+    formats = describe_site(config).formats
+    return Info(
+        v=1,
+        device=config.device.id,
+        agent=VERSION,
+        boot=boot,
+        group=config.device.group,
+        labels=config.device.labels,
+        profile=config.device.profile,
+        runtimes={"python": platform.python_version(), "formats": " ".join(formats)},
+        streams={
+            table.name: StreamInfo(
+                shapes[table.name].rate_hz,
+                tuple(ChannelInfo(c.name, c.unit) for c in shapes[table.name].channels),
+                table.kind,
+            )
+            for table in config.source
+        },
+        previous=previous,
+    )
+
+
+def describe_site(config: Config) -> Site:
+    """Return what a version can find on this device."""
+    installed = installed_formats()
+    return Site(
+        device=config.device.id,
+        group=config.device.group,
+        labels=config.device.labels,
+        profile=config.device.profile,
+        agent=VERSION,
+        formats=tuple(f for f in config.runtime.prefer if f in installed),
+        threads=config.runtime.threads,
+    )
+
+
+def make_feeds(config: Config, shapes: Shapes, wake: threading.Event) -> dict[str, Feed]:
+    """Return the memory of each stream."""
+    feeds = {}
+    for table in config.source:
+        shape = shapes[table.name]
+        capacity = max(RING_SAMPLES, int(RING_S * shape.rate_hz))
+        ring = Ring(capacity, len(shape.channels), shape.rate_hz * table.factor)
+        feeds[table.name] = Feed(table.name, ring, table.policy, wake)
+    return feeds
