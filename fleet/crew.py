@@ -36,17 +36,24 @@ class Crew:
 
         Raises: RolloutStopped: it did not end well.
         """
-        command = [sys.executable, "-m", module, *arguments, "--json"]
+        result: dict[str, Any] = json.loads(self.run(module, *arguments, "--json"))
+        return result
+
+    def run(self, module: str, *arguments: str) -> str:
+        """Run one of the three commands and return its stdout; its stderr is said as it comes.
+
+        Raises: RolloutStopped: it did not end well.
+        """
+        command = [sys.executable, "-m", module, *arguments]
         child = self.start(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         listener = self.listen(child)
-        out = child.stdout.read() if child.stdout else ""
+        out: str = child.stdout.read() if child.stdout else ""
         child.wait()
         listener.join()
         self.processes.remove(child)
         if child.returncode:
             raise RolloutStopped(f"{module} {arguments[0]} ended with {child.returncode}")
-        result: dict[str, Any] = json.loads(out)
-        return result
+        return out
 
     def start(self, command: list[str], **options: Any) -> "subprocess.Popen[Any]":
         """Start a process that Ctrl-C does not reach: it is stopped by us, in order."""

@@ -236,9 +236,7 @@ def _start_agents(demo: Demo, port: int) -> "list[subprocess.Popen[Any]]":
         config = folder / "agent.toml"
         recording = f"{(demo.examples / 'watch' / 'watch_example.npz').resolve()}{chosen}"
         config.write_text(_agent_config(device, url, recording, demo.factor), encoding="utf-8")
-        trust = [sys.executable, "-m", "edge_agent", "trust", str(config)]
-        root = demo.folder / "fleet" / "root.json"
-        subprocess.run([*trust, str(root)], check=True, stdout=subprocess.DEVNULL)
+        demo.crew.run("edge_agent", "trust", str(config), str(demo.folder / "fleet" / "root.json"))
         with (folder / "agent.log").open("w", encoding="utf-8") as log:
             agents.append(
                 demo.crew.start(

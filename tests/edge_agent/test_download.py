@@ -22,6 +22,7 @@ from tests.simulators.operator import CHUNK_BYTES, PATIENCE_S, Operator
 
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_wire.link.BACKOFF_S", (0.02, 0.3))
     monkeypatch.setattr(download, "PATIENCE_S", (0.2, 0.8))
     monkeypatch.setattr(download, "SPREAD_S", 0.01)
 

@@ -118,6 +118,11 @@ def processes_of(config: Path) -> list[str]:
     return found
 
 
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_wire.link.BACKOFF_S", (0.02, 0.3))
+
+
 @pytest.fixture(scope="module")
 def first(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return make_release(tmp_path_factory.mktemp("releases"), "1.0.0")
@@ -267,9 +272,8 @@ def test_an_update_that_is_killed_in_every_state_still_ends_on_the_new_model(
 
 
 def test_without_a_broker_it_infers_and_every_number_is_delivered_or_announced_later(
-    broker: RunningBroker, first: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    broker: RunningBroker, first: Bundle, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("edge_wire.link.BACKOFF_S", (0.1, 0.3))
     with Operator(broker.url) as operator, Relay(broker.port) as relay:
         operator.url = f"mqtt://127.0.0.1:{relay.port}"
         seen = operator.seen()
@@ -407,8 +411,7 @@ def test_a_recording_that_ends_is_said_and_the_agent_stays(
         assert [c.name for c in info.streams["imu0"].channels] == [c.name for c in STREAM.channels]
         assert agent._thread.is_alive()
         operator.wait_for(agent.service._feeds["imu0"].drained)
-        seq = agent.service._updater._places["watch"].slot.seq
-    assert len(operator.seen().predictions) == seq
+    assert len(operator.seen().predictions) == agent.service._updater._places["watch"].slot.seq
     assert_unbroken(operator, agent.boot)
 
 

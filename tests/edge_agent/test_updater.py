@@ -69,6 +69,7 @@ class Agent:
 
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_wire.link.BACKOFF_S", (0.02, 0.3))
     monkeypatch.setattr(download, "PATIENCE_S", (0.3, 1.0))
 
 
