@@ -98,6 +98,9 @@ class Service:
         self._link.start()
         self._publisher.start()
         self._updater.start()
+        for feed in self._feeds.values():
+            for slot in feed.slots:
+                feed.take(slot)  # it stands at the stream's beginning before there is a sample
         self._worker.start()
         for capture in self._captures:
             capture.start()

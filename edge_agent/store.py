@@ -9,7 +9,6 @@ import hashlib
 import logging
 import os
 import secrets
-import tempfile
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +19,7 @@ from msgspec import Struct
 
 from edge_agent.lifecycle import State
 from edge_bundle.archive import Bundle, hash_file, read_bundle
+from edge_bundle.disk import flush_folder, replace_file
 from edge_bundle.errors import BundleRefused
 from edge_wire.messages import PreviousBoot, Reason
 
@@ -192,7 +192,7 @@ class Store:
         except BaseException:
             part.unlink(missing_ok=True)
             raise
-        _flush_folder(self.path / "bundles")
+        flush_folder(self.path / "bundles")
         return self.open(sha256)
 
     def make_room(self, length: int, keep: set[str]) -> bool:
@@ -231,9 +231,10 @@ class Store:
         """Return the newest assignment that was accepted."""
         return self._read(self.path / "trust" / "floor.json", Floor)
 
-    def save_floor(self, floor: Floor) -> None:
+    def raise_floor(self, floor: Floor) -> None:
         """Refuse older assignments from now on."""
-        self._save(self.path / "trust" / "floor.json", floor)
+        if floor != self.floor():
+            self._save(self.path / "trust" / "floor.json", floor)
 
     def root_file(self) -> Path:
         """Return where the root of trust is; it is put there by hand."""
@@ -269,18 +270,8 @@ class Store:
     # --- files
 
     def write(self, file: Path, data: bytes) -> None:
-        """Replace a file in one step that a power cut cannot halve."""
-        handle, beside = tempfile.mkstemp(dir=file.parent, prefix=".", suffix=".part")
-        try:
-            with os.fdopen(handle, "wb") as out:
-                out.write(data)
-                out.flush()
-                os.fsync(out.fileno())
-            os.replace(beside, file)
-        except BaseException:
-            Path(beside).unlink(missing_ok=True)
-            raise
-        _flush_folder(file.parent)
+        """Replace a file of the store in one step that a power cut cannot halve."""
+        replace_file(file, data)
 
     def _model_of(self, sha256: str) -> str:
         """Return which model a bundle is of; looked up once, for it is hashed to be opened."""
@@ -314,11 +305,3 @@ class Store:
     def _save(self, file: Path, value: Struct) -> None:
         body = msgspec.json.encode(value)
         self.write(file, hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
-
-
-def _flush_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

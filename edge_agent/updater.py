@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from edge_agent.acceptance import check_desired
 from edge_agent.download import Cancelled, Download
 from edge_agent.fit import Refused, Site, StreamShape, check_stream, choose_variant
 from edge_agent.life import Life
@@ -25,7 +26,7 @@ from edge_bundle.errors import ArtifactRefused, ConfigError
 from edge_bundle.inference import Inference
 from edge_bundle.runtimes.loader import runtime_version
 from edge_wire.assignment import Assignment, Encoding, Ref, Variant, choose_ref
-from edge_wire.errors import MessageRefused, TrustRefused
+from edge_wire.errors import MessageRefused
 from edge_wire.link import Broker
 from edge_wire.messages import Accepted, Reason
 from edge_wire.topics import Topics
@@ -168,35 +169,13 @@ class Updater:
                 self._pursue(self._places[name], ref, assignment)
 
     def _accept(self, message: bytes) -> Assignment:
-        assignment, floor = self._check(message), self._store.floor()
-        ours = Floor(assignment.group, assignment.issued)
-        if ours != floor:
-            self._store.save_floor(ours)
-        self._reporter.set_accepted(Accepted(ours.group, ours.issued))
+        assignment = self._check(message)
+        self._store.raise_floor(Floor(assignment.group, assignment.issued))
+        self._reporter.set_accepted(Accepted(assignment.group, assignment.issued))
         return assignment
 
     def _check(self, message: bytes) -> Assignment:
-        from edge_wire import trust  # brings cryptography, which nothing needs before
-
-        try:
-            root = trust.read_root(self._store.root_file().read_bytes())
-        except FileNotFoundError:
-            advice = "no root of trust here: run edge-agent trust CONFIG.toml root.json"
-            raise Refused(Reason.NO_ROOT, advice) from None
-        except (TrustRefused, OSError) as error:
-            raise Refused(Reason.NO_ROOT, str(error)) from None
-        try:
-            assignment = trust.verify(message, root)
-        except MessageRefused as error:
-            raise Refused(Reason.UNTRUSTED, str(error)) from None
-        if assignment.group != self._site.group:
-            raise Refused(
-                Reason.OTHER_GROUP, f"for group {assignment.group}, we are in {self._site.group}"
-            )
-        floor, issued = self._store.floor(), assignment.issued
-        if floor and floor.group == assignment.group and issued < floor.issued:
-            raise Refused(Reason.OLD_ASSIGNMENT, f"issued {issued}, not after {floor.issued}")
-        return assignment
+        return check_desired(message, self._store, self._site.group)
 
     def _pursue(self, place: Place, ref: Ref, assignment: Assignment) -> None:
         life = place.life

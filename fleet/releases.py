@@ -4,13 +4,12 @@ Both are named by their hash, so what is there is either right or replaced.
 """
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 from edge_bundle.archive import Bundle, hash_file, read_bundle
+from edge_bundle.disk import replace_file
 from edge_bundle.errors import ArtifactRefused, ConfigError
 from edge_wire.assignment import Encoding, Requires, Variant
 from edge_wire.blob import encode_blob
@@ -77,7 +76,7 @@ def take_in(
         return known
     say(f"compressing {bundle.path.name}")
     blob, encoding = encode_blob(kept.read_bytes())
-    _place(folder.blob(encoding.blob_sha256), blob)
+    replace_file(folder.blob(encoding.blob_sha256), blob)
     manifest = bundle.manifest
     release = Release(
         sha256=bundle.sha256,
@@ -118,26 +117,7 @@ def read_index(folder: Folder, encoding: Encoding) -> bytes | None:
 
 
 def _copy(bundle: Bundle, kept: Path) -> None:
-    _place(kept, bundle.path.read_bytes())
+    replace_file(kept, bundle.path.read_bytes())
     if hash_file(kept) != bundle.sha256:
         kept.unlink()
         raise ArtifactRefused(f"{bundle.path}: it changed while it was read")
-
-
-def _place(file: Path, data: bytes) -> None:
-    """Write a file that appears when it is whole and on the disk."""
-    handle, beside = tempfile.mkstemp(dir=file.parent, prefix=".", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as out:
-            out.write(data)
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(beside, file)
-    except BaseException:
-        Path(beside).unlink(missing_ok=True)
-        raise
-    folder = os.open(file.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

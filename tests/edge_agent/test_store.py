@@ -301,7 +301,7 @@ def test_proofs_do_not_grow_without_end_and_the_newest_stay(store: Store) -> Non
 
 def test_the_floor_and_failures_survive_a_restart(store: Store) -> None:
     failure = Failure("d" * 64, 3, State.REJECTED, Reason.GOLDEN_FAILED, "off")
-    store.save_floor(Floor("g", "2026-01-01T00:00:00.000001Z"))
+    store.raise_floor(Floor("g", "2026-01-01T00:00:00.000001Z"))
     store.save_record("watch", Record(failures=(failure,)))
     again = Store(store.path, ROOM)
     assert again.floor() == Floor("g", "2026-01-01T00:00:00.000001Z")
