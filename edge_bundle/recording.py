@@ -24,6 +24,8 @@ from edge_bundle.tensor import Array, Float32Array
 
 MAX_RECORDING_BYTES = 1 << 30
 UNLABELLED = -1
+GAP_STEPS = 3
+"""A step of so many usual ones is taken for a gap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +267,14 @@ def _rows(
 
 
 def _rate(times: npt.NDArray[np.float64], unit_s: float) -> float | None:
+    """Return the rate that times tell, in Hz.
+
+    The mean of the steps, because a clock that ticks in milliseconds rounds each of them: at
+    104 Hz most are 10 ms. Samples that came in one tick count; steps over a gap do not.
+    """
     steps = np.diff(times)
-    steps = steps[steps > 0]
-    return float(1 / (np.median(steps) * unit_s)) if steps.size else None
+    forward = steps[steps > 0]
+    if not forward.size:
+        return None
+    usual = steps[(steps >= 0) & (steps <= GAP_STEPS * np.median(forward))]
+    return float(len(usual) / (usual.sum() * unit_s))

@@ -267,3 +267,14 @@ def test_csv_and_npz_of_the_same_samples_are_equal(rows: list[tuple[float, float
 def test_stream_of_the_example_refuses_another_rate() -> None:
     other = msgspec.structs.replace(WATCH, rate_hz=100.0)
     assert "50 Hz, the stream has 100 Hz" in refusal(RECORDING, other)
+
+
+def test_rate_is_told_by_a_clock_that_rounds_repeats_and_has_gaps(tmp_path: Path) -> None:
+    # 104.4 Hz as a watch wrote it: whole milliseconds, some samples in one tick, a gap of 137 ms.
+    times = np.floor(np.arange(2000) * 1000 / 104.4)
+    times[500] = times[499]
+    times[1000:] += 137
+    file = tmp_path / "watch.csv"
+    file.write_text("time_ms,a\n" + "".join(f"{t:.0f},1\n" for t in times))
+    (recording,) = read_recordings(file, None)
+    assert recording.rate_hz == pytest.approx(104.4, rel=0.002)
