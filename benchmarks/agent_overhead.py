@@ -104,7 +104,8 @@ def main() -> None:
                 "ours_us": round(found["ours_us"], 1),
             }
         )
-    print(json.dumps({"checks": checks}))
+    ratio = {name: check["value"] for name, check in zip(MODELS, checks, strict=True)}
+    print(json.dumps({"ratio": ratio, "checks": checks}))
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ from edge_bundle.manifest import Channel
 from edge_bundle.positions import Path_
 from edge_bundle.toml import Document, convert_toml, find_value, read_toml
 from edge_bundle.wording import word_unknown
+from edge_wire.broker import Broker
 from edge_wire.credentials import BrokerTable, read_broker
-from edge_wire.link import Broker
 from edge_wire.topics import IDENTIFIER
 
 Identifier = Annotated[

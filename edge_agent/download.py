@@ -16,9 +16,10 @@ from edge_agent.store import Store
 from edge_bundle.archive import Bundle
 from edge_wire.assignment import Encoding, Variant
 from edge_wire.blob import decode_blob
+from edge_wire.broker import Broker
 from edge_wire.chunks import Receipt, to_bitmap
 from edge_wire.errors import LinkError, MessageRefused
-from edge_wire.link import Broker, Handlers, Link, Message
+from edge_wire.link import Handlers, Link, Message
 from edge_wire.messages import Plan, Want, decode, encode
 from edge_wire.topics import Topics
 

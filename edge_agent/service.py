@@ -30,7 +30,8 @@ from edge_agent.slot import Made, Slot
 from edge_agent.source import open_source
 from edge_agent.updater import Updater
 from edge_agent.worker import Worker
-from edge_wire.link import Ack, Broker, Handlers, Link, Message
+from edge_wire.broker import Broker
+from edge_wire.link import Ack, Handlers, Link, Message
 from edge_wire.messages import Availability, Info
 from edge_wire.topics import Topics
 

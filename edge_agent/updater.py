@@ -26,8 +26,8 @@ from edge_bundle.errors import ArtifactRefused, ConfigError
 from edge_bundle.inference import Inference
 from edge_bundle.runtimes.loader import runtime_version
 from edge_wire.assignment import Assignment, Encoding, Ref, Variant, choose_ref
+from edge_wire.broker import Broker
 from edge_wire.errors import MessageRefused
-from edge_wire.link import Broker
 from edge_wire.messages import Accepted, Reason
 from edge_wire.topics import Topics
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from edge_wire.link import Broker
+from edge_wire.broker import Broker
 from edge_wire.topics import IDENTIFIER, ROOT
 
 Refuse = Callable[[str, str], Exception]

@@ -13,15 +13,15 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Final, ParamSpec
-from urllib.parse import urlsplit
 
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
+from edge_wire.broker import Broker, make_tls
 from edge_wire.errors import LinkError
 
 CONNECT_S: Final = 5.0
@@ -30,40 +30,12 @@ BACKOFF_S: Final = (0.2, 30.0)
 LEAVE_S: Final = 0.5
 """What a broker that no longer reads may delay a ``stop``."""
 POLL_S: Final = 1.0
-PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
 UNSUPPORTED_VERSION: Final = 0x84
 P = ParamSpec("P")
 Ack = tuple[int, int]
 """Number of the connection and paho's message id: together they name one publish."""
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Broker:
-    """Where the broker is and who we are to it."""
-
-    url: str
-    """``mqtt://host:port`` or ``mqtts://host:port``."""
-    ca: str | None = None
-    cert: str | None = None
-    key: str | None = None
-    user: str | None = None
-    password: str | None = field(default=None, repr=False)
-
-    def address(self) -> tuple[str, int, bool]:
-        """Return host, port, and whether TLS is used.
-
-        Raises: ValueError: not such an address.
-        """
-        parts = urlsplit(self.url)
-        if "@" in parts.netloc:  # not shown: it holds a password
-            raise ValueError("broker's address: expected no user or password in it, but beside it")
-        if (parts.scheme not in PORTS or not parts.hostname or parts.path not in {"", "/"}) or (
-            parts.query or parts.fragment or parts.port == 0
-        ):
-            raise ValueError(f"{self.url!r}: expected mqtt://HOST:PORT or mqtts://HOST:PORT")
-        return parts.hostname, parts.port or PORTS[parts.scheme], parts.scheme == "mqtts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,7 +261,7 @@ class Link:
         if self._broker.user:
             client.username_pw_set(self._broker.user, self._broker.password)
         if self._tls:
-            client.tls_set_context(_make_tls(self._broker))
+            client.tls_set_context(make_tls(self._broker))
         if self._will:
             will = self._will
             client.will_set(will.topic, will.payload, will.qos, will.retain)
@@ -326,29 +298,6 @@ class Link:
             self.problem = f"hung up without an answer: {code}"
         elif not self._answer.is_failure:
             self.problem = f"connection lost: {code}"
-
-
-class _TlsSocket(ssl.SSLSocket):
-    """Closes itself where the handshake fails; paho leaves that to the garbage collector."""
-
-    def do_handshake(self, block: bool = False) -> None:
-        try:
-            super().do_handshake(block)
-        except BaseException:
-            self.close()
-            raise
-
-
-def _make_tls(broker: Broker) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.sslsocket_class = _TlsSocket
-    if broker.ca is None:
-        context.load_default_certs()
-    else:
-        context.load_verify_locations(broker.ca)
-    if broker.cert is not None:
-        context.load_cert_chain(broker.cert, broker.key)
-    return context
 
 
 def _tell(handler: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:

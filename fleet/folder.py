@@ -14,8 +14,8 @@ from msgspec import Struct
 from edge_bundle.errors import ConfigError
 from edge_bundle.toml import Document, convert_toml, read_toml
 from edge_wire import trust
+from edge_wire.broker import Broker
 from edge_wire.credentials import BrokerTable, read_broker
-from edge_wire.link import Broker
 from fleet.registry import Registry
 
 

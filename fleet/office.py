@@ -10,7 +10,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from edge_wire import trust
 from edge_wire.assignment import Assignment, Encoding
-from edge_wire.link import Broker, Message
+from edge_wire.broker import Broker
+from edge_wire.link import Message
 from edge_wire.topics import Topics
 from fleet.folder import Folder, read_settings
 from fleet.registry import Registry

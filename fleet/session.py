@@ -11,8 +11,9 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
+from edge_wire.broker import Broker
 from edge_wire.errors import LinkError
-from edge_wire.link import Ack, Broker, Handlers, Link, Message
+from edge_wire.link import Ack, Handlers, Link, Message
 from edge_wire.topics import Topics
 from fleet.observer import Observer
 from fleet.sender import SETTLE_S, Sender

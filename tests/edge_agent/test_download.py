@@ -11,9 +11,10 @@ from edge_agent.download import Cancelled, Download
 from edge_agent.store import Store
 from edge_bundle.archive import Bundle
 from edge_wire.assignment import Encoding
+from edge_wire.broker import Broker
 from edge_wire.chunks import count_chunks
 from edge_wire.errors import MessageRefused
-from edge_wire.link import Broker, Handlers, Link, Message
+from edge_wire.link import Handlers, Link, Message
 from edge_wire.messages import Plan, encode
 from tests.brokers import RunningBroker, run_broker
 from tests.edge_bundle.bundles import write_watch_bundle

@@ -13,8 +13,9 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from edge_agent.outbox import Dropped, Entry, Outbox
 from edge_agent.publisher import MAX_IN_FLIGHT, Publisher
+from edge_wire.broker import Broker
 from edge_wire.errors import LinkError
-from edge_wire.link import Ack, Broker, Handlers, Link, Message
+from edge_wire.link import Ack, Handlers, Link, Message
 from edge_wire.messages import LossCause
 from edge_wire.topics import Topics
 from tests.brokers import RunningBroker

@@ -5,8 +5,9 @@ import pytest
 
 from edge_agent.clock import WallClock
 from edge_agent.reporter import Reporter
+from edge_wire.broker import Broker
 from edge_wire.errors import LinkError
-from edge_wire.link import Ack, Broker, Handlers, Link, Message
+from edge_wire.link import Ack, Handlers, Link, Message
 from edge_wire.messages import (
     Accepted,
     Availability,

@@ -29,7 +29,8 @@ from edge_bundle.runtimes.loader import runtime_version
 from edge_bundle.tensor import Float32Array
 from edge_wire import trust
 from edge_wire.assignment import Candidate, Requires
-from edge_wire.link import Broker, Handlers, Link
+from edge_wire.broker import Broker
+from edge_wire.link import Handlers, Link
 from edge_wire.messages import Info, ModelReport, Reason, encode
 from edge_wire.topics import Topics
 from tests.brokers import RunningBroker, run_broker

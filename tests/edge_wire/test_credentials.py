@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from edge_wire.broker import Broker
 from edge_wire.credentials import BrokerTable, read_broker
-from edge_wire.link import Broker
 
 TLS = "mqtts://broker.example"
 

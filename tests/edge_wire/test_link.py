@@ -20,8 +20,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from edge_wire import link as link_module
+from edge_wire.broker import Broker
 from edge_wire.errors import LinkError
-from edge_wire.link import Ack, Broker, Handlers, Link, Message
+from edge_wire.link import Ack, Handlers, Link, Message
 from tests.brokers import RunningBroker, find_mosquitto, free_port, listens, require
 
 if TYPE_CHECKING:
@@ -286,7 +287,8 @@ def test_subscribing_without_a_connection_is_forgotten(broker: RunningBroker) ->
 
 VICTIM = """
 import sys, time
-from edge_wire.link import Broker, Handlers, Link, Message
+from edge_wire.broker import Broker
+from edge_wire.link import Handlers, Link, Message
 link = Link(Broker(sys.argv[1]), "victim", Handlers(), Message("t/will", b"gone"))
 link.start()
 link.wait(15)

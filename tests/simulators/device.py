@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 from edge_wire import trust
 from edge_wire.assignment import Assignment, Encoding, Ref, Variant, choose_ref
 from edge_wire.blob import decode_blob
+from edge_wire.broker import Broker
 from edge_wire.chunks import Receipt, to_bitmap
 from edge_wire.errors import LinkError, MessageRefused
-from edge_wire.link import Broker, Handlers, Link, Message
+from edge_wire.link import Handlers, Link, Message
 from edge_wire.messages import (
     Accepted,
     Availability,

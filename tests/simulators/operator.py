@@ -30,9 +30,10 @@ from edge_wire.assignment import (
     Variant,
 )
 from edge_wire.blob import encode_blob
+from edge_wire.broker import Broker
 from edge_wire.chunks import count_chunks, from_bitmap, make_index
 from edge_wire.errors import LinkError
-from edge_wire.link import Broker, Handlers, Link, Message
+from edge_wire.link import Handlers, Link, Message
 from edge_wire.messages import Info, Loss, ModelReport, Prediction, Reported, Want, decode
 from edge_wire.topics import Topics
 from tests.edge_bundle.bundles import MODEL, RECORDING, watch_manifest, watch_windows

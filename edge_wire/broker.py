@@ -1,0 +1,62 @@
+"""Where the broker is, who we are to it, and how the connection is kept private."""
+
+import ssl
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import urlsplit
+
+PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """Where the broker is and who we are to it."""
+
+    url: str
+    """``mqtt://host:port`` or ``mqtts://host:port``."""
+    ca: str | None = None
+    cert: str | None = None
+    key: str | None = None
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+    def address(self) -> tuple[str, int, bool]:
+        """Return host, port, and whether TLS is used.
+
+        Raises: ValueError: not such an address.
+        """
+        parts = urlsplit(self.url)
+        if "@" in parts.netloc:  # not shown: it holds a password
+            raise ValueError("broker's address: expected no user or password in it, but beside it")
+        if (parts.scheme not in PORTS or not parts.hostname or parts.path not in {"", "/"}) or (
+            parts.query or parts.fragment or parts.port == 0
+        ):
+            raise ValueError(f"{self.url!r}: expected mqtt://HOST:PORT or mqtts://HOST:PORT")
+        return parts.hostname, parts.port or PORTS[parts.scheme], parts.scheme == "mqtts"
+
+
+class _TlsSocket(ssl.SSLSocket):
+    """Closes itself where the handshake fails; paho leaves that to the garbage collector."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        try:
+            super().do_handshake(block)
+        except BaseException:
+            self.close()
+            raise
+
+
+def make_tls(broker: Broker) -> ssl.SSLContext:
+    """Return how TLS is done with a broker: its certificate and its name are always checked.
+
+    Raises: OSError: a file that is not there, or not what it should be.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.sslsocket_class = _TlsSocket
+    if broker.ca is None:
+        context.load_default_certs()
+    else:
+        context.load_verify_locations(broker.ca)
+    if broker.cert is not None:
+        context.load_cert_chain(broker.cert, broker.key)
+    return context
