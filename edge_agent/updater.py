@@ -205,7 +205,7 @@ class Updater:
         try:
             bundle = self._obtain(place, variant, assignment.encodings.get(variant.sha256, ()))
             check_stream(bundle.manifest.stream, place.shape)
-            self._prove(bundle)
+            self._prove(bundle, self._is_outdated)
             self._move(place, Event.PROVEN)
             self._activate(place, bundle)
         except Refused as refused:
@@ -268,12 +268,12 @@ class Updater:
             return False
         return True
 
-    def _prove(self, bundle: Bundle) -> None:
+    def _prove(self, bundle: Bundle, cancelled: Callable[[], bool]) -> None:
         try:
             runtime = runtime_version(bundle.manifest.format)
             proof = Proof(bundle.sha256, runtime, self._site.agent)
             if not self._store.is_proven(proof):
-                if not stage(bundle, self._site.threads, self._site.profile, self._is_outdated):
+                if not stage(bundle, self._site.threads, self._site.profile, cancelled):
                     raise Cancelled
                 self._store.save_proof(proof)
         except StagingFailed as failed:
@@ -371,6 +371,8 @@ class Updater:
         except ArtifactRefused as error:
             raise Refused(Reason.BAD_BUNDLE, str(error)) from None
         check_stream(bundle.manifest.stream, place.shape)
+        # Proven long ago, but for what the configuration names, or after a new runtime or agent.
+        self._prove(bundle, lambda: False)
         return self._load(bundle)
 
     def _kept(self) -> set[str]:

@@ -21,7 +21,7 @@ from edge_bundle.errors import ArtifactRefused, ConfigError
 from edge_wire.link import Message
 from edge_wire.messages import LossCause
 from tests.brokers import RunningBroker, free_port, run_broker
-from tests.edge_agent.test_updater import Agent, assert_unbroken
+from tests.edge_agent.test_updater import Agent, assert_unbroken, with_false_golden
 from tests.edge_bundle.bundles import STREAM, write_small_bundle
 from tests.simulators.operator import CHUNK_BYTES, MODEL_2, Operator, make_release
 
@@ -416,6 +416,19 @@ def test_a_recording_that_ends_is_said_and_the_agent_stays(
 
 
 # --- what is wrong from the beginning
+
+
+def test_a_configured_bundle_runs_only_where_it_has_proven_itself(
+    operator: Operator, tmp_path: Path
+) -> None:
+    false = with_false_golden(tmp_path / "false")
+    config = operator.enrol(tmp_path, model=f'bundle = "{false.path}"')
+    with Agent(config):
+        operator.wait_for(lambda: operator.seen().model() is not None)
+        report = operator.seen().model()
+        assert report is not None
+        assert (report.running, report.held) == (None, (false.sha256,))
+    assert operator.seen().predictions == []
 
 
 def test_two_agents_on_one_store_are_refused_with_one_line(
