@@ -54,5 +54,5 @@ $(VENV)/.demo: $(VENV)/.made pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.made pyproject.toml
 	@echo "Installing what the tests need (once; about a minute)…"
-	@$(PIP) --editable '.[tflite,demo]' --group dev
+	@$(PIP) --editable '.[tflite,demo,convert-tflite,convert-sklearn]' --group dev
 	@touch $@ $(VENV)/.demo

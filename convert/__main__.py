@@ -2,118 +2,395 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from convert.progress import Progress
 from edge_bundle import VERSION
 from edge_bundle.command import run_command
-from edge_bundle.errors import ConfigError
+from edge_bundle.errors import BudgetMissed, ConfigError, Exit
 
 if TYPE_CHECKING:
-    from convert.build import Built
+    from convert.products import Built
 
 NAME = "edge-convert"
-NEEDED = ("onnx", "onnxruntime", "rich")
+NEEDED = ("onnx", "onnxruntime", "onnxslim", "rich")
+FORMATS = ("onnx", "tflite")
+SAMPLES = "FILE.npz with x (and y), or a recording; FILE#0-6 or FILE.npz#NAME for a part."
+
+_spec = click.option(
+    "--spec",
+    type=click.Path(path_type=Path),
+    help="TOML with [stream], [[features]], [decision], [limits], [requires].  "
+    "[default: the model takes prepared tensors]",
+)
+_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+_trust = click.option(
+    "--trust", is_flag=True, help="MODEL may run programs when it is read (pickles)."
+)
+_model = click.argument("model", type=click.Path(path_type=Path))
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(VERSION, prog_name=NAME)
 def cli() -> None:
-    """Make a trained model small, measure it on real recordings, and pack it for devices."""
+    """Make a trained model small, prove what that costs on real samples, pack it for devices."""
+
+
+class Drop(click.ParamType[float]):
+    """``1pp``, ``0.5 %`` or ``0.01`` as a fraction of 1."""
+
+    name = "drop"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        """Return the fraction."""
+        text = str(value).strip().lower()
+        for unit in ("pp", "%"):
+            if text.endswith(unit):
+                text, scale = text[: -len(unit)].strip(), 0.01
+                break
+        else:
+            scale = 1.0
+        try:
+            drop = float(text) * scale
+        except ValueError:
+            drop = -1.0
+        if not 0 <= drop < 1:
+            self.fail(f"{value!r}, expected such as 1pp or 0.01", param, ctx)
+        return drop
+
+
+class Formats(click.ParamType[tuple[str, ...]]):
+    """``onnx``, ``tflite`` or both, by commas."""
+
+    name = "formats"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, ...]:
+        """Return them, each once."""
+        if isinstance(value, tuple):
+            return value
+        found = tuple(dict.fromkeys(part.strip() for part in str(value).split(",")))
+        for part in found:
+            if part not in FORMATS:
+                self.fail(f"{part!r}, expected onnx, tflite or onnx,tflite", param, ctx)
+        return found
 
 
 @cli.command()
-@click.argument("model", type=click.Path(path_type=Path))
-@click.option(
-    "--spec",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="TOML with [stream], [[features]], [decision], [limits], [requires].",
-)
-@click.option(
-    "--calibration",
-    required=True,
-    metavar="REC",
-    help="Recording whose windows set the int8 ranges: FILE or FILE#0-6, .npz or .csv.",
-)
+@_model
+@_spec
+@click.option("--calibration", metavar="SAMPLES", help=f"Sets the int8 ranges. {SAMPLES}")
 @click.option(
     "--evaluation",
     required=True,
-    metavar="REC",
-    help="Labelled recording to measure on; shares no window with the calibration.",
+    metavar="SAMPLES",
+    help="Judges; shares no sample with the calibration. Without labels, agreement with float.",
 )
 @click.option(
-    "--precision", type=click.Choice(["int8", "float"]), default="int8", show_default=True
+    "--to", "formats", type=Formats(), default=(), help="onnx,tflite  [default: as MODEL is]"
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "int8", "fp16", "dynamic", "float"]),
+    default="auto",
+    show_default=True,
+)
+@click.option(
+    "--max-drop",
+    type=Drop(),
+    default="1pp",
+    show_default=True,
+    help="What the metric may lose against float: 1pp or 0.01.",
+)
+@click.option("--metric", metavar="MODULE:FUNCTION", help="A metric of your own.")
+@click.option("--target", default="generic", show_default=True, help="Device profile, or host.")
+@click.option(
+    "--latency",
+    default="host",
+    show_default=True,
+    help="Where latencies come from: host, or a board's profile.json.",
 )
 @click.option("--name", help="Name of the bundle.  [default: after the model file]")
 @click.option("--version", default="0.1.0", show_default=True, help="SemVer of the bundle.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("dist"), show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def build(
-    model: Path,
-    spec: Path,
-    calibration: str,
-    evaluation: str,
-    precision: Literal["int8", "float"],
-    name: str | None,
-    version: str,
-    out: Path,
-    as_json: bool,
-) -> None:
-    """Build a bundle from the float ONNX file MODEL."""
-    for module in NEEDED:
-        if find_spec(module) is None:
-            raise ConfigError(f"{module} is not installed: pip install 'edgeward[convert]'")
+@_trust
+@_json
+def build(**options: Any) -> None:
+    """Build the smallest bundles from MODEL that keep the budget, and prove it.
+
+    MODEL is an ONNX or float TFLite file; scikit-learn's, PyTorch's and Keras's go through their
+    own exporters.
+    """
+    _require()
     from convert import build as building
 
-    order = building.Order(model, spec, calibration, evaluation, precision, name, version, out)
-    with _progress() as progress:
-        built = building.build(order, progress)
+    as_json = options.pop("as_json")
+    with show_progress() as progress:
+        built = building.build(building.Order(**options), progress)
+    from convert.report.terminal import describe
+
+    click.echo(json.dumps(_summary(built)) if as_json else describe(built.findings), nl=as_json)
+    if built.missed:
+        raise BudgetMissed(" ".join(built.missed))
+
+
+@cli.command()
+@_model
+@_spec
+@click.option("--golden", metavar="SAMPLES", help="Windows that prove a device.")
+@click.option("--evaluation", metavar="SAMPLES", help="Labelled samples to measure on.")
+@click.option("--name", help="Name of the bundle.  [default: after the model file]")
+@click.option("--version", default="0.1.0", show_default=True, help="SemVer of the bundle.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("dist"), show_default=True)
+@_json
+def pack(as_json: bool, **options: Any) -> None:
+    """Pack a finished ONNX or TFLite file as it is, with golden vectors and limits."""
+    _require()
+    from convert import pack as packing
+
+    with show_progress() as progress:
+        packed = packing.pack(packing.PackOrder(**options), progress)
     if as_json:
-        click.echo(json.dumps(asdict(built) | {"bundle": str(built.bundle)}))
+        click.echo(json.dumps(asdict(packed) | {"bundle": str(packed.bundle)}))
+        return
+    accuracy = "" if packed.accuracy is None else f"\naccuracy    {packed.accuracy:.1%}"
+    click.echo(
+        f"{packed.bundle}\nmodel file  {packed.model_bytes:,} bytes, as it is\n"
+        f"golden      {packed.golden_windows} windows, {packed.golden_source}{accuracy}\n"
+        f"sha256      {packed.sha256}"
+    )
+
+
+@cli.command()
+@_model
+@_json
+def inspect(model: Path, as_json: bool) -> None:
+    """Say what MODEL is made of, and what each target can run of it."""
+    _require()
+    import msgspec
+
+    from convert.inspection import inspect_model
+    from convert.inspection_text import describe_inspection
+
+    inspection = inspect_model(model)
+    text = msgspec.json.encode(inspection).decode() if as_json else describe_inspection(inspection)
+    click.echo(text.rstrip("\n"))
+
+
+@cli.command()
+@_model
+@_spec
+@click.option("--calibration", required=True, metavar="SAMPLES", help=SAMPLES)
+@click.option("--to", "form", type=click.Choice(FORMATS), help="[default: as MODEL is]")
+@click.option("--target", default="generic", show_default=True, help="Device profile, or host.")
+@click.option("--html", type=click.Path(path_type=Path), help="Write the plot as a page.")
+@_trust
+@_json
+def sensitivity(as_json: bool, html: Path | None, **options: Any) -> None:
+    """Show which layers of MODEL int8 hurts, as a table and a plot."""
+    _require()
+    import msgspec
+
+    from convert.diagnosis import DiagnosisOrder, diagnose
+    from convert.report.page import render_sensitivity
+    from convert.report.sensitivity import tabulate_sensitivity
+
+    with show_progress() as progress:
+        damages = diagnose(DiagnosisOrder(**options), progress)
+    if html is not None:
+        _write(html, render_sensitivity(options["model"].name, damages))
+    if as_json:
+        click.echo(msgspec.json.encode({"nodes": damages}).decode())
     else:
-        click.echo(_in_words(built))
+        click.echo(tabulate_sensitivity(damages), nl=False)
+
+
+@cli.command()
+@click.argument("a", type=click.Path(path_type=Path))
+@click.argument("b", type=click.Path(path_type=Path))
+@click.option("--inputs", required=True, type=click.Path(path_type=Path), help="A .npz with x.")
+@_json
+def parity(a: Path, b: Path, inputs: Path, as_json: bool) -> None:
+    """Compare any two of ONNX, TFLite and bundle: differences, agreement."""
+    _require()
+    import msgspec
+
+    from convert.comparison import compare, describe_comparison
+
+    comparison = compare(a, b, inputs)
+    text = msgspec.json.encode(comparison).decode() if as_json else describe_comparison(comparison)
+    click.echo(text.rstrip("\n"))
+
+
+@cli.command()
+@click.argument("file", metavar="BUNDLE|PLAN", type=click.Path(path_type=Path))
+@click.option("--html", type=click.Path(path_type=Path), help="Write the report as a page.")
+@_json
+def report(file: Path, html: Path | None, as_json: bool) -> None:
+    """Show what a build found out, from its plan, its report.json or one of its bundles."""
+    from convert.retelling import retell
+
+    told = retell(file)
+    if html is not None:
+        _write(html, told.page())
+    click.echo(told.as_json() if as_json else told.text(), nl=as_json)
+
+
+@cli.command()
+@click.argument("plan", type=click.Path(path_type=Path))
+@_model
+@click.option("--out", type=click.Path(path_type=Path), default=Path("dist"), show_default=True)
+@_trust
+@_json
+def emit(plan: Path, model: Path, out: Path, trust: bool, as_json: bool) -> None:
+    """Make the model files of PLAN again from MODEL, and check that they are the same bytes."""
+    _require()
+    from convert.reproduction import reproduce
+
+    with show_progress() as progress:
+        files = reproduce(plan, model, out, trust, progress)
+    if as_json:
+        click.echo(json.dumps({"files": [str(file) for file in files]}))
+    else:
+        click.echo("\n".join(str(file) for file in files))
+
+
+@cli.command("setup-tflite")
+@click.option("--python", type=click.Path(path_type=Path), help="Python to make it with.")
+def setup_tflite(python: Path | None) -> None:
+    """Set up onnx2tf, for models that TFLite files cannot be made of directly."""
+    from convert.setup import setup_environment
+
+    with show_progress() as progress:
+        click.echo(setup_environment(progress, python))
 
 
 def main() -> None:
     """Run the command line and exit."""
-    run_command(cli, NAME)
+    run_command(cli, NAME, {BudgetMissed: Exit.BUDGET})
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[str], None]]:
-    """Give a function that says on stderr what begins: a live line on a terminal, else lines."""
+def show_progress() -> Iterator[Progress]:
+    """Give what says on stderr what begins: a live line on a terminal, else lines."""
     if not sys.stderr.isatty():
-        yield lambda text: click.echo(text, err=True)
+        yield _Lines()
         return
     from rich.console import Console
 
     console = Console(stderr=True)
     with console.status("reading") as status:
-
-        def show(text: str) -> None:
-            console.print(text, style="dim", highlight=False)
-            status.update(text)
-
-        yield show
+        yield _Live(console, status)
 
 
-def _in_words(built: "Built") -> str:
-    smaller = built.float_bytes / built.final_bytes
-    return (
-        f"{built.bundle}\n"
-        f"model file  {built.float_bytes:,} -> {built.final_bytes:,} bytes "
-        f"({smaller:.2f} times smaller)\n"
-        f"accuracy    {built.float_accuracy:.1%} -> {built.final_accuracy:.1%} "
-        f"on {built.evaluation_windows} windows not calibrated with\n"
-        f"sha256      {built.sha256}"
-    )
+class _Lines:
+    def __call__(self, text: str) -> None:
+        click.echo(text, err=True)
+
+    def advance(self, done: int, of: int) -> None:
+        """Say nothing: a log is no place for a bar."""
+
+
+class _Live:
+    def __init__(self, console: Any, status: Any) -> None:
+        self._console = console
+        self._status = status
+        self._text = ""
+
+    def __call__(self, text: str) -> None:
+        self._text = text
+        self._console.print(text, style="dim", highlight=False)
+        self._status.update(text)
+
+    def advance(self, done: int, of: int) -> None:
+        """Show the share that is done."""
+        self._status.update(f"{self._text}  {done}/{of}")
+
+
+def _require() -> None:
+    for module in NEEDED:
+        if find_spec(module) is None:
+            raise ConfigError(f"{module} is not installed: pip install 'edgeward[convert]'")
+
+
+def _write(file: Path, text: str) -> None:
+    from edge_bundle.disk import replace_file
+
+    try:
+        replace_file(file, text.encode())
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror or error}") from None
+
+
+def _summary(built: "Built") -> dict[str, Any]:
+    """Return what ``--json`` prints of a build."""
+    found = built.findings
+    final = next((c for c in found.candidates if c.verdict in {"chosen", "kept"}), None)
+    if found.chosen is not None:
+        final = next(
+            c
+            for c in found.candidates
+            if f"{c.format}-{c.precision}" == found.chosen and c.verdict in {"chosen", "kept"}
+        )
+    difference = final.difference if final else None
+    bundles = [
+        {
+            "file": str(path),
+            "variant": product.variant,
+            "sha256": product.sha256,
+            "bytes": product.bytes,
+            "bundle_bytes": product.bundle_bytes,
+        }
+        for path, product in zip(built.paths, found.products, strict=True)
+    ]
+    return {
+        "name": found.name,
+        "version": found.version,
+        "chosen": found.chosen,
+        "variant": found.chosen,
+        "bundle": bundles[0]["file"] if bundles else None,
+        "sha256": bundles[0]["sha256"] if bundles else None,
+        "bundles": bundles,
+        "float_bytes": found.float_bytes,
+        "final_bytes": final.bytes if final else None,
+        "metric": found.metric,
+        "float_accuracy": found.float_score.value,
+        "final_accuracy": final.score.value if final and final.score else None,
+        "accuracy_difference": difference.value if difference else None,
+        "accuracy_difference_interval": (
+            [difference.interval.low, difference.interval.high] if difference else None
+        ),
+        "flips": difference.flips if difference else None,
+        "proven": difference.proven if difference else None,
+        "max_drop": found.max_drop,
+        "evaluations": found.evaluations,
+        "evaluation_windows": found.evaluation.samples,
+        "holdout_windows": found.holdout_samples,
+        "calibration_windows": found.calibration.samples if found.calibration else 0,
+        "candidates": [
+            {
+                "format": c.format,
+                "precision": c.precision,
+                "recipe": c.recipe,
+                "bytes": c.bytes,
+                "latency_ratio": c.latency_ratio,
+                "sqnr_db": c.sqnr_db,
+                "accuracy": c.score.value if c.score else None,
+                "verdict": c.verdict,
+                "why": c.why,
+            }
+            for c in found.candidates
+        ],
+        "plan": str(built.plan),
+        "report": str(built.report),
+        "missed": list(built.missed),
+    }
 
 
 if __name__ == "__main__":

@@ -1,38 +1,38 @@
-"""A build from beginning to end: read, canonicalise, quantize, measure, pack, prove."""
+"""A build from beginning to end: read, calibrate once, choose, judge, pack, prove, report."""
 
-import os
-import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
-import msgspec
 import numpy as np
 
-from convert import quantization
-from convert.canonical import canonicalise
-from convert.evidence import choose_golden, pack_reference
-from convert.measurement import measure
-from convert.pack import GOLDEN, MODEL, REFERENCE, Precision, draft_manifest, place_bundle
-from convert.parity import measure_parity
-from convert.source import check_input, read_source, scores_output
-from convert.spec import read_spec
-from convert.windows import (
-    prepare,
-    read_calibration,
-    read_evaluation,
-    refuse_overlap,
-    spread,
-)
+from convert.bundling import check_folder
+from convert.findings import Precision
+from convert.float_models import FloatModels, prepare_models
+from convert.identity import check_version, choose_name
+from convert.intake import read_source
+from convert.latency import Profile, read_profile
+from convert.measurement import Judge, choose_metric
+from convert.metrics import load_function
+from convert.parity import Parity, measure_parity, run_model
+from convert.products import Built, Outcome, write_products
+from convert.progress import Progress
+from convert.recipes import Format
+from convert.samples import Samples, read_samples, separate
+from convert.search import Allowance
+from convert.selection import Choice, Selection
+from convert.source import Source, check_input, choose_outputs
+from convert.spec import EMPTY, SpecFile, read_spec
+from convert.targets import Target, read_target
+from convert.windows import spread
 from edge_bundle.errors import ConfigError, ModelRefused
-from edge_bundle.golden import pack_golden
-from edge_bundle.inference import Inference
-from edge_bundle.manifest import Name, Version
-from edge_bundle.runtimes.loader import load_model
 
-Progress = Callable[[str], None]
-PARITY_WINDOWS: Final = 32
+PARITY_SAMPLES: Final = 32
+MOST_PASSES: Final = 7
+"""Full labelled passes of a build, however many formats."""
+PASSES_OF_A_FORMAT: Final = 2
+"""That a later format needs at least: for its leader, and for what stands in when that fails."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,131 +40,157 @@ class Order:
     """What to build, from what."""
 
     model: Path
-    spec: Path
-    calibration: str
-    """A recording, ``FILE`` or ``FILE#0-2,5``."""
     evaluation: str
-    """A labelled one, without a window of the calibration."""
-    precision: Precision = "int8"
+    """A recording or a ``.npz`` with ``x``, or a part of one."""
+    calibration: str | None = None
+    """Likewise, without a sample of the evaluation; None: no static int8."""
+    spec: Path | None = None
+    """None: the model takes prepared tensors as they are."""
+    formats: tuple[Format, ...] = ()
+    """Empty: the model's own."""
+    precision: Precision | Literal["auto"] = "auto"
+    max_drop: float = 0.01
+    """Of the metric, as a fraction of 1."""
+    metric: str | None = None
+    """``module:function``; None: accuracy, or agreement with float where there are no labels."""
+    target: str = "generic"
+    latency: str = "host"
+    """``host``, or a board's profile."""
     name: str | None = None
     """None: after the model file."""
     version: str = "0.1.0"
     out: Path = Path("dist")
+    trust: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Built:
-    """A bundle that has passed its own golden vectors, and what was measured."""
+class _Given:
+    """All that was read, and found good."""
 
     name: str
     version: str
-    variant: str
-    bundle: Path
-    sha256: str
-    float_bytes: int
-    """Of the model file that was given."""
-    final_bytes: int
-    """Of the model file in the bundle."""
-    float_accuracy: float
-    """Fraction of 1."""
-    final_accuracy: float
-    """Fraction of 1."""
-    evaluation_windows: int
-    calibration_windows: int
+    file: SpecFile
+    target: Target
+    profile: Profile | None
+    source: Source
+    formats: tuple[Format, ...]
+    calibration: Samples | None
+    evaluation: Samples
 
 
 def build(order: Order, progress: Progress) -> Built:
-    """Build a bundle; it appears in ``order.out`` when it is whole and proven.
+    """Build one bundle for each format; they appear in ``order.out`` when all are whole and proven.
 
     Args:
         order: what to build.
-        progress: called with what begins now, once all that was given is found good.
+        progress: told what begins now, once all that was given is found good.
     Raises: ConfigError, ArtifactRefused.
     """
-    name, version = _name(order), _checked("--version", order.version, Version)
-    _check_folder(order.out)
-    file = read_spec(order.spec)
-    spec = file.spec
-    source = read_source(order.model)
-    check_input(source, file)
-    output = scores_output(source, file)
-    calibration = read_calibration(order.calibration, spec)
-    evaluation = read_evaluation(order.evaluation, spec)
-    refuse_overlap(calibration, evaluation)
-    count = len(calibration.samples)
-    inputs = prepare(calibration.samples, spec, source.input_shape)
-    some = [inputs[i] for i in spread(count, PARITY_WINDOWS)]
-    parity = measure_parity(source, output, len(spec.decision.labels), some)
-
-    progress(f"proving the conversion on {len(some)} of {count} calibration windows")
-    model = canonicalise(parity)
-    identity = name, version, order.precision
-    unmeasured = draft_manifest(identity, spec, model, source, calibration, evaluation)
-    progress(f"measuring the float model on {len(evaluation.samples)} evaluation windows")
-    with_float = Inference(unmeasured, load_model(model, "onnx"))
-    float_accuracy = measure(with_float, evaluation.samples, evaluation.labels)
-    final_accuracy = float_accuracy
-    inference = with_float
-    if order.precision == "int8":
-        progress(f"quantizing to int8 with {count} calibration windows")
-        try:
-            model = quantization.quantize(model, inputs)
-        except ModelRefused as error:
-            raise ModelRefused(f"{order.model}: {error}") from None
-        progress(f"measuring the int8 model on {len(evaluation.samples)} evaluation windows")
-        inference = Inference(unmeasured, load_model(model, "onnx"))
-        final_accuracy = measure(inference, evaluation.samples, evaluation.labels)
-
-    progress("writing the bundle and running its golden vectors")
-    chosen = choose_golden(evaluation.labels)
-    files = {
-        MODEL: model,
-        GOLDEN: pack_golden(inference, np.stack([evaluation.samples[i] for i in chosen])),
-        REFERENCE: pack_reference(calibration.samples),
-    }
-    measured = msgspec.structs.replace(
-        unmeasured.provenance,
-        float_accuracy=float_accuracy.mean,
-        final_accuracy=final_accuracy.mean,
+    given = _read(order, progress)
+    source, spec = given.source, given.file.spec
+    first = given.calibration or given.evaluation
+    some = [first.inputs[i] for i in spread(len(first), PARITY_SAMPLES)]
+    parity = measure_parity(source, choose_outputs(source, given.file), some)
+    _check_labels(given.file, parity)
+    models = prepare_models(parity, given.formats, given.calibration, progress)
+    progress(f"measuring the float model on {len(given.evaluation)} evaluation samples")
+    reference = models.by_format[given.formats[0]]
+    expected = run_model(
+        reference.data, reference.format, given.evaluation.inputs, progress.advance
     )
-    manifest = msgspec.structs.replace(unmeasured, provenance=measured)
-    path, bundle = place_bundle(order.out, manifest, files)
-    return Built(
-        name=name,
-        version=version,
-        variant=manifest.variant,
-        bundle=path,
-        sha256=bundle.sha256,
-        float_bytes=len(source.data),
-        final_bytes=len(model),
-        float_accuracy=float_accuracy.mean,
-        final_accuracy=final_accuracy.mean,
-        evaluation_windows=final_accuracy.windows,
-        calibration_windows=count,
+    judge = Judge(
+        given.evaluation,
+        choose_metric(order.metric, given.evaluation, parity.outputs, expected, spec.decision),
+        expected,
+        order.max_drop,
+        Allowance(MOST_PASSES),
+        progress,
     )
+    choices = _choose(order, given, models, parity, judge, progress)
+    outcome = Outcome(
+        name=given.name,
+        version=given.version,
+        spec=spec,
+        target=given.target,
+        profile=given.profile,
+        source=source,
+        outputs=parity.outputs,
+        calibration=given.calibration,
+        evaluation=given.evaluation,
+        models=models,
+        judge=judge,
+        choices=choices,
+    )
+    return write_products(outcome, order.out, progress)
 
 
-def _check_folder(folder: Path) -> None:
-    """Find out before the work, and without making anything, whether a folder can be written."""
-    there = next((f for f in (folder, *folder.absolute().parents) if f.exists()), folder)
-    if not there.is_dir():
-        raise ConfigError(f"--out: {there}: not a folder")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise ConfigError(f"--out: {there}: not writable")
+def _read(order: Order, progress: Progress) -> _Given:
+    name, version = choose_name(order.name, order.model), check_version(order.version)
+    check_folder(order.out)
+    file = read_spec(order.spec) if order.spec else EMPTY
+    target = read_target(order.target)
+    profile = None if order.latency == "host" else read_profile(Path(order.latency))
+    if order.metric is not None:
+        load_function(order.metric)
+    if order.precision == "int8" and order.calibration is None:
+        raise ConfigError("--precision int8 needs --calibration: samples that set its ranges")
+    source = read_source(order.model, order.trust, progress)
+    formats = order.formats or (source.format,)
+    if source.format == "tflite" and formats != ("tflite",):
+        raise ConfigError(
+            f"--to {','.join(formats)}: {order.model} is TFLite and gives TFLite alone"
+        )
+    check_input(source, file.spec)
+    choose_outputs(source, file)
+    calibration = None
+    if order.calibration is not None:
+        calibration = read_samples(order.calibration, file.spec, source.input, to_judge=False)
+    evaluation = read_samples(order.evaluation, file.spec, source.input, to_judge=True)
+    if calibration is not None:
+        given, calibration = len(calibration), separate(calibration, evaluation)
+        if left_out := given - len(calibration):
+            note = f"{left_out} of {given} calibration samples also in the evaluation: left out."
+            source = replace(source, notes=(*source.notes, note))
+    return _Given(name, version, file, target, profile, source, formats, calibration, evaluation)
 
 
-def _name(order: Order) -> str:
-    if order.name is not None:
-        return _checked("--name", order.name, Name)
-    cleaned = re.sub(r"[^a-z0-9._-]+", "-", order.model.stem.lower()).lstrip("._-")[:64]
-    if not cleaned:
-        raise ConfigError(f"{order.model}: gives no name for the bundle: say --name")
-    return cleaned
+def _check_labels(file: SpecFile, parity: Parity) -> None:
+    decision = file.spec.decision
+    if decision is None:
+        return
+    (shape,) = parity.shapes
+    count = int(np.prod(shape))
+    if count != len(decision.labels):
+        raise ModelRefused(
+            f"{parity.source.path}: output {parity.outputs[0]} gives {count} scores "
+            f"{list(shape)}, decision.labels has {len(decision.labels)} labels"
+        )
 
 
-def _checked(option: str, text: str, kind: object) -> str:
-    try:
-        return str(msgspec.convert(text, kind))
-    except msgspec.ValidationError:
-        expected = {"--name": "such as watch-1", "--version": "a SemVer such as 1.0.0"}[option]
-        raise ConfigError(f"{option}: {text!r}, expected {expected}") from None
+def _choose(
+    order: Order,
+    given: _Given,
+    models: FloatModels,
+    parity: Parity,
+    judge: Judge,
+    progress: Progress,
+) -> dict[Format, Choice]:
+    precision = None if order.precision == "auto" else order.precision
+    choices: dict[Format, Choice] = {}
+    left_in_float: Sequence[str] = ()
+    for number, form in enumerate(given.formats):
+        selection = Selection(
+            models.by_format[form],
+            given.target,
+            judge,
+            parity.inputs,
+            parity.found,
+            given.profile,
+            progress,
+        )
+        later = len(given.formats) - number - 1
+        choice = selection.choose(precision, left_in_float, later * PASSES_OF_A_FORMAT)
+        choices[form] = choice
+        if choice.chosen is not None:
+            left_in_float = choice.chosen.recipe.float_nodes
+    return choices

@@ -1,106 +1,264 @@
-"""A bundle's parts put together, proven by its own golden vectors, and only then left in place."""
+"""A finished model file made a bundle as it is: golden vectors, limits, proof; no byte changed."""
 
-import os
-import tempfile
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
-from convert import quantization
-from convert.source import Source
-from convert.spec import Spec
-from convert.windows import Windows
-from edge_bundle.archive import Bundle, read_bundle, write_bundle
+import msgspec
+import numpy as np
+
+from convert.anatomy import Anatomy
+from convert.bundling import (
+    GOLDEN,
+    MODELS,
+    check_folder,
+    draft_manifest,
+    move_into_place,
+    stage_bundle,
+    staging_folder,
+)
+from convert.evidence import (
+    TOLERANCES,
+    choose_golden,
+    count_golden,
+    golden_tolerance,
+    seed_windows,
+)
+from convert.findings import Precision
+from convert.identity import Identity, check_version, choose_name
+from convert.inspection import guess_format, read_anatomy
+from convert.metrics import answers
+from convert.samples import Labels, Samples, read_labels, read_samples
+from convert.source import Source, check_input, choose_outputs, read_bounded
+from convert.spec import EMPTY, SpecFile, read_spec
+from convert.trial import require_safe
 from edge_bundle.errors import ConfigError, ModelRefused
-from edge_bundle.golden import check_golden
+from edge_bundle.golden import pack_golden, run_golden
 from edge_bundle.inference import Inference
-from edge_bundle.manifest import Golden, Manifest, Provenance, Reference, Tensor, Tensors
+from edge_bundle.manifest import PREPARED, Golden, Manifest, Provenance
 from edge_bundle.runtimes.loader import load_model
+from edge_bundle.tensor import Array, TensorSpec
 
-Precision = Literal["int8", "float"]
-MODEL: Final = "model.onnx"
-GOLDEN: Final = "golden.npz"
-REFERENCE: Final = "reference.npz"
-RECIPES: Final[dict[Precision, str]] = {"int8": quantization.RECIPE, "float": "canonical float"}
-TOLERANCES: Final[dict[Precision, float]] = {"int8": 0.02, "float": 1e-4}
-"""Of a score, between machines: int8 kernels round at other places, float ones add in another
-order."""
+Progress = Callable[[str], None]
+RECIPE: Final = "as it is"
+SEEDED: Final = "seeded golden windows"
+METRIC: Final = "accuracy"
+WEAK: Final = "they prove little; give windows that tell more with --golden"
 
 
-def draft_manifest(
-    identity: tuple[str, str, Precision],
-    spec: Spec,
-    model: bytes,
-    source: Source,
-    calibration: Windows,
-    evaluation: Windows,
-) -> Manifest:
-    """Return the manifest as it is before anything was measured.
+@dataclass(frozen=True, slots=True)
+class PackOrder:
+    """What to pack, with what."""
+
+    model: Path
+    """ONNX or TFLite."""
+    spec: Path | None = None
+    """None: the model takes prepared tensors."""
+    golden: str | None = None
+    """A recording, or a ``.npz`` with ``x``; None: windows of the evaluation, else seeded ones."""
+    evaluation: str | None = None
+    """Labelled samples to measure on."""
+    name: str | None = None
+    """None: after the model file."""
+    version: str = "0.1.0"
+    out: Path = Path("dist")
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A bundle that has passed its own golden vectors."""
+
+    name: str
+    version: str
+    variant: str
+    bundle: Path
+    sha256: str
+    model_bytes: int
+    bundle_bytes: int
+    stateful: bool
+    """Whether the model remembers what it saw; its golden windows are one piece of stream."""
+    golden_windows: int
+    golden_source: str
+    """Where they are from, or ``seeded golden windows``."""
+    tolerance: float
+    """Of a golden score, absolute."""
+    accuracy: float | None
+    """Fraction of 1; None where there was no evaluation."""
+    evaluation_samples: int
+
+
+def pack(order: PackOrder, progress: Progress) -> Packed:
+    """Make a bundle of a finished model; it appears in ``order.out`` when it is whole and proven.
 
     Args:
-        identity: name, version, precision.
-        spec: whose tables the manifest takes over.
-        model: in canonical form; quantizing changes no tensor that a manifest names.
-        source: where the model came from.
-        calibration: windows that it was quantized with.
-        evaluation: windows that it will be measured on.
-    Raises: ModelRefused: where the runtime cannot load the model.
+        order: what to pack.
+        progress: called with what begins now.
+    Raises: ConfigError, ArtifactRefused.
     """
-    name, version, precision = identity
-    loaded = load_model(model, "onnx")
-    inputs, outputs = (
-        tuple(Tensor(t.name, t.shape, t.dtype, t.scale, t.zero_point) for t in tensors)
-        for tensors in (loaded.inputs, loaded.outputs)
+    name, version = choose_name(order.name, order.model), check_version(order.version)
+    check_folder(order.out)
+    file = read_spec(order.spec) if order.spec else EMPTY
+    data = read_bounded(order.model)
+    form = guess_format(data)
+    anatomy = read_anatomy(data, form, order.model)
+    _check_anatomy(order.model, anatomy)
+    precision = judge_precision(anatomy)
+    progress(f"loading {order.model.name} in a process of its own")
+    require_safe(data, form, str(order.model))
+    draft = draft_manifest(
+        Identity(name, version, f"{form}-{precision}"),
+        file.spec,
+        data,
+        form,
+        Provenance(source_sha256=hashlib.sha256(data).hexdigest(), recipe=RECIPE),
+        TOLERANCES[precision],
     )
-    return Manifest(
+    taken = _check_tensors(order.model, data, draft, file)
+    golden = read_samples(order.golden, file.spec, taken, to_judge=False) if order.golden else None
+    evaluation = _read_evaluation(order, file, draft, taken)
+    inference = Inference(draft, load_model(data, form))
+    accuracy = None
+    if evaluation is not None:
+        progress(f"measuring on {len(evaluation[0])} evaluation samples")
+        accuracy = _measure(inference, *evaluation)
+    real = golden or (evaluation[0] if evaluation else None)
+    windows = _golden_windows(draft, real)
+    progress(f"writing the bundle and running its {len(windows)} golden windows")
+    scores = _run(order.model, inference, windows, seeded=real is None)
+    if scores.size > 1 and not np.ptp(scores):
+        progress(f"every golden score is {scores.flat[0]:g}: {WEAK}")
+    provenance = draft.provenance
+    if real is None:
+        provenance = msgspec.structs.replace(provenance, recipe=f"{RECIPE}, {SEEDED}")
+    if evaluation is not None:
+        provenance = msgspec.structs.replace(
+            provenance,
+            evaluation_sha256=evaluation[0].sha256,
+            evaluation_windows=len(evaluation[0]),
+            final_accuracy=accuracy,
+            metric=METRIC,
+        )
+    manifest = msgspec.structs.replace(
+        draft,
+        golden=Golden(GOLDEN, golden_tolerance(precision, scores)),
+        provenance=provenance,
+    )
+    files = {MODELS[form]: data, GOLDEN: pack_golden(inference, windows)}
+    inference.close()
+    with staging_folder(order.out) as folder:
+        bundle = stage_bundle(folder, manifest, files)
+        (path,) = move_into_place([bundle.path], order.out)
+    return Packed(
         name=name,
         version=version,
-        variant=f"onnx-{precision}",
-        format="onnx",
-        model=MODEL,
-        files={},
-        tensors=Tensors(inputs, outputs),
-        requires=spec.requires,
-        stream=spec.stream,
-        features=spec.features,
-        decision=spec.decision,
-        golden=Golden(GOLDEN, TOLERANCES[precision]),
-        reference=Reference(REFERENCE),
-        limits=spec.limits,
-        provenance=Provenance(
-            source_sha256=source.sha256,
-            recipe=RECIPES[precision],
-            calibration_sha256=calibration.sha256,
-            evaluation_sha256=evaluation.sha256,
-            evaluation_windows=len(evaluation.samples),
-        ),
+        variant=manifest.variant,
+        bundle=path,
+        sha256=bundle.sha256,
+        model_bytes=len(data),
+        bundle_bytes=bundle.length,
+        stateful=manifest.stateful,
+        golden_windows=len(windows),
+        golden_source=real.source if real else SEEDED,
+        tolerance=manifest.golden.tolerance,
+        accuracy=accuracy,
+        evaluation_samples=len(evaluation[0]) if evaluation else 0,
     )
 
 
-def place_bundle(
-    folder: Path, manifest: Manifest, files: Mapping[str, bytes]
-) -> tuple[Path, Bundle]:
-    """Write a bundle out of sight, run its golden vectors, and move it into a folder.
+def judge_precision(anatomy: Anatomy) -> Precision:
+    """Return what the operators with weights compute with, the coarsest of them."""
+    kinds = set(anatomy.arithmetic)
+    if kinds - {"float32", "float16", "float64", "int8 weights", "dynamic int8"}:
+        return "int8"
+    if kinds & {"int8 weights", "dynamic int8"}:
+        return "dynamic"
+    return "fp16" if "float16" in kinds else "float"
 
-    Args:
-        folder: made if it is not there.
-        manifest: its ``files`` is filled in from ``files``.
-        files: members by name, without the manifest.
-    Returns: where it is, and what was read back.
-    Raises: ConfigError: the folder cannot be written. ArtifactRefused: it does not hold together.
-    """
-    path = folder / manifest.file_name
+
+def _check_anatomy(path: Path, anatomy: Anatomy) -> None:
+    if anatomy.external:
+        raise ModelRefused(
+            f"{path}: its weights are in another file ({anatomy.external[0]}); save the model as "
+            "one file"
+        )
+    if len(anatomy.inputs) != 1:
+        names = ", ".join(t.name for t in anatomy.inputs) or "none"
+        raise ModelRefused(f"{path}: {len(anatomy.inputs)} inputs ({names}), expected one")
+
+
+def _check_tensors(path: Path, data: bytes, draft: Manifest, file: SpecFile) -> TensorSpec:
+    """Refuse what the bundle's path cannot feed; return what samples have to be for it."""
+    taken, *_ = (
+        TensorSpec(t.name, t.shape, t.dtype, t.scale, t.zero_point) for t in draft.tensors.inputs
+    )
+    outputs = tuple(t.name for t in draft.tensors.outputs)
+    sha256 = draft.provenance.source_sha256
+    source = Source(path, draft.format, data, sha256, len(data), taken, outputs)
+    check_input(source, file.spec)
+    choose_outputs(source, file)
+    decision = file.spec.decision
+    if decision and len(decision.labels) != draft.scores_count:
+        raise file.error(
+            ("decision", "labels"),
+            f"{len(decision.labels)} labels, the model gives {draft.scores_count} scores",
+        )
+    if draft.stream:
+        # Windows hold real values, and become codes on the bundle's own path.
+        return replace(taken, dtype=draft.window_dtype)
+    if taken.dtype not in PREPARED:
+        raise ModelRefused(
+            f"{path}: input {taken.name}: {taken.dtype}, expected one of "
+            f"{', '.join(sorted(PREPARED))}"
+        )
+    return taken
+
+
+def _read_evaluation(
+    order: PackOrder, file: SpecFile, draft: Manifest, taken: TensorSpec
+) -> tuple[Samples, Labels] | None:
+    if order.evaluation is None:
+        return None
+    if draft.stateful:
+        raise ConfigError(
+            f"--evaluation: {order.model} is stateful: its answer to one sample depends on those "
+            "before, and labels of single samples do not judge it; leave it out"
+        )
+    decision = file.spec.decision
+    if decision is None and len(draft.tensors.outputs) > 1:
+        raise file.error(("decision",), "must say which output holds the scores, to be evaluated")
+    samples = read_samples(order.evaluation, file.spec, taken, to_judge=True)
+    classes = decision.labels if decision else draft.scores_count
+    return samples, read_labels(samples, classes)
+
+
+def _measure(inference: Inference, samples: Samples, labels: Labels) -> float:
+    scores = np.stack([inference.scores(window).copy() for window in samples.raw])
+    return float((answers(scores, inference.manifest.decision) == labels).mean())
+
+
+def _golden_windows(draft: Manifest, samples: Samples | None) -> list[Array]:
+    most = count_golden(draft)
+    if samples is None:
+        return seed_windows(draft, most)
+    if draft.stateful:  # one piece of stream, as a device hears it
+        return list(samples.raw[:most])
+    y = samples.y
+    known = y is not None and y.ndim == 1
+    labels = y.tolist() if y is not None and known else [None] * len(samples)
+    return [samples.raw[i] for i in choose_golden(labels, most)]
+
+
+def _run(path: Path, inference: Inference, windows: Sequence[Array], *, seeded: bool) -> Array:
+    advice = "; give real windows with --golden" if seeded else ""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".edge-convert-") as beside:
-            bundle = read_bundle(write_bundle(Path(beside), manifest, files).path)
-            golden = check_golden(bundle, Inference.open(bundle))
-            if not golden.ok:
-                raise ModelRefused(
-                    f"{path}: golden vectors: a score differs by {golden.largest:.3g}, "
-                    f"at most {golden.tolerance:.3g}: the model is not deterministic"
-                )
-            os.replace(bundle.path, path)
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror or error}") from None
-    return path, bundle
+        scores = run_golden(inference, windows)
+    except ModelRefused as error:
+        raise ModelRefused(f"{path}: golden windows: {error}{advice}") from None
+    if not np.isfinite(scores).all():
+        number = int(np.argwhere(~np.isfinite(scores))[0][0])
+        raise ModelRefused(
+            f"{path}: golden window {number} gives a score that is not a finite number{advice}"
+        )
+    return scores

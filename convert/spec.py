@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from msgspec import Struct
 
@@ -9,22 +10,19 @@ from edge_bundle.errors import ConfigError
 from edge_bundle.features import Standardise, shape_after
 from edge_bundle.manifest import Classification, Limits, Requires, Stream
 from edge_bundle.positions import Path_
-from edge_bundle.toml import Document, convert_toml, read_toml
+from edge_bundle.toml import Document, convert_toml, read_toml, show_path
 
 
 class Spec(Struct, frozen=True, forbid_unknown_fields=True):
     """What the one who trained the model knows and the model file does not say."""
 
-    stream: Stream
-    decision: Classification
+    stream: Stream | None = None
+    """None: the model takes prepared tensors as they are."""
+    decision: Classification | None = None
+    """None: all outputs are given as they are."""
     features: tuple[Standardise, ...] = ()
     limits: Limits = Limits()
     requires: Requires = Requires()
-
-    @property
-    def window_shape(self) -> tuple[int, int]:
-        """[samples, channels] of one raw window."""
-        return self.stream.window, len(self.stream.channels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +30,18 @@ class SpecFile:
     """A spec, and where each of its keys stands."""
 
     spec: Spec
-    document: Document
+    document: Document | None
+    """None where there is no file."""
 
     def error(self, path: Path_, message: str) -> ConfigError:
         """Return the error for one key, to be raised."""
+        if self.document is None:
+            return ConfigError(f"{show_path(path)}: {message}; say it in a --spec")
         return self.document.error(path, message)
+
+
+EMPTY: Final = SpecFile(Spec(), None)
+"""Where no spec is given: prepared tensors in, all outputs out."""
 
 
 def read_spec(file: Path) -> SpecFile:
@@ -46,16 +51,18 @@ def read_spec(file: Path) -> SpecFile:
     """
     document = read_toml(file)
     spec = convert_toml(document, Spec)
-    channels = [c.name for c in spec.stream.channels]
-    for path, names in (
-        (("stream", "channels"), channels),
-        (("decision", "labels"), spec.decision.labels),
-    ):
+    channels = [c.name for c in spec.stream.channels] if spec.stream else []
+    labels = spec.decision.labels if spec.decision else ()
+    for path, names in ((("stream", "channels"), channels), (("decision", "labels"), labels)):
         if twice := sorted({n for n in names if list(names).count(n) > 1}):
             raise document.error(path, f"{twice[0]!r} is there twice")
     for number in range(len(spec.features)):
+        if spec.stream is None:
+            raise document.error(
+                ("features", number), "works on the windows of a stream, and there is no [stream]"
+            )
         try:
-            shape_after(spec.features[: number + 1], *spec.window_shape)
+            shape_after(spec.features[: number + 1], spec.stream.window, len(channels))
         except ValueError as error:
             message = str(error).removeprefix(f"features[{number}]: ")
             raise document.error(("features", number), message) from None

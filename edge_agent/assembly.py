@@ -53,7 +53,7 @@ def take_in_bundles(loaded: LoadedConfig, store: Store, shapes: Shapes) -> dict[
         place, path = ("model", i, "bundle"), loaded.resolve(model.bundle)
         try:
             bundle = store.take_in(path)
-            check_stream(bundle.manifest.stream, shapes[model.stream])
+            check_stream(bundle.manifest, shapes[model.stream])
         except OSError as error:
             raise loaded.error(place, f"{path}: {error.strerror}") from None
         except (ArtifactRefused, Refused) as error:

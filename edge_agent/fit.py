@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from edge_bundle.manifest import RATE_TOLERANCE, Channel, Stream
+from edge_bundle.errors import BundleRefused
+from edge_bundle.manifest import RATE_TOLERANCE, Channel, Manifest
 from edge_wire.assignment import Ref, Requires, Variant
 from edge_wire.messages import Reason
 
@@ -52,12 +53,16 @@ def choose_variant(ref: Ref, site: Site) -> Variant:
     raise Refused(Reason.NO_VARIANT, "; ".join(lacking))
 
 
-def check_stream(wanted: Stream, found: StreamShape) -> None:
-    """Refuse a version that was trained to see another stream.
+def check_stream(manifest: Manifest, found: StreamShape) -> None:
+    """Refuse a version that was trained to see another stream, or none.
 
     A unit that nobody states here is not held against it.
     Raises: Refused.
     """
+    try:
+        wanted = manifest.expect_stream()
+    except BundleRefused as error:
+        raise Refused(Reason.STREAM_MISMATCH, str(error)) from None
     names = [c.name for c in found.channels]
     expected = [c.name for c in wanted.channels]
     if names != expected:

@@ -40,7 +40,7 @@ class Replay:
         """
         try:
             opened = read_bundle(bundle)
-            self._recordings = read_recordings(recording, opened.manifest.stream)
+            self._recordings = read_recordings(recording, opened.manifest.expect_stream())
         except OSError as error:
             told = f"{error.filename}: {error.strerror}" if error.filename else str(error)
             raise ConfigError(told) from None
@@ -53,7 +53,7 @@ class Replay:
 
         Raises: ModelRefused: the model fails on a window.
         """
-        stream = self._loaded.bundle.manifest.stream
+        stream = self._loaded.stream
         slot = Slot(self._loaded.bundle.manifest.name, "replay", "replay", WallClock(), _refuse)
         slot.offer(self._loaded)
         ring = Ring(stream.window + CHUNK, len(stream.channels), stream.rate_hz)
@@ -75,7 +75,7 @@ class Replay:
 
     def _replay(self, recording: Recording, ring: Ring, slot: Slot) -> Iterator[Made]:
         samples, first = recording.samples, ring.head
-        window = self._loaded.bundle.manifest.stream.window
+        window = self._loaded.stream.window
         for at in range(0, len(samples), CHUNK):
             piece = samples[at : at + CHUNK]
             ring.append(Chunk(piece, monotonic_ns(), restart=at == 0 and first > 0))

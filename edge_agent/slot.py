@@ -18,6 +18,7 @@ from edge_bundle.archive import Bundle
 from edge_bundle.decision import Decision
 from edge_bundle.errors import ArtifactRefused
 from edge_bundle.inference import Inference
+from edge_bundle.manifest import Stream
 from edge_bundle.window import Cursor
 from edge_wire.messages import Latency, ModelId, Prediction, encode
 
@@ -30,6 +31,11 @@ class Loaded:
 
     bundle: Bundle
     inference: Inference
+
+    @property
+    def stream(self) -> Stream:
+        """What the model is to see; a bundle without it comes through no door of the agent."""
+        return self.bundle.manifest.expect_stream()
 
     def identify(self) -> ModelId:
         manifest = self.bundle.manifest
@@ -261,7 +267,7 @@ class Slot:
             self._cursor = Cursor(1, 1, ring.head)
             self._covered = ring.head
             self._gap = self.seq > 0  # nothing ran since the prediction before
-        wanted = loaded.bundle.manifest.stream.window
+        wanted = loaded.stream.window
         if wanted > ring.capacity:
             why = f"a window of {wanted} samples; {ring.capacity} are kept of this stream"
             if self._running is None and fallback is not None:
@@ -280,7 +286,7 @@ class Slot:
         self._install(loaded)
 
     def _install(self, loaded: Loaded) -> None:
-        stream = loaded.bundle.manifest.stream
+        stream = loaded.stream
         if self._cursor is not None:
             self._cursor.change(stream.window, stream.hop)
         if self._window.shape != _shape(loaded):
@@ -292,8 +298,7 @@ class Slot:
 
 
 def _shape(loaded: Loaded) -> tuple[int, int]:
-    stream = loaded.bundle.manifest.stream
-    return stream.window, len(stream.channels)
+    return loaded.stream.window, len(loaded.stream.channels)
 
 
 def _ms(ns: int) -> float:

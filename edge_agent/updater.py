@@ -204,7 +204,7 @@ class Updater:
         self._report(place)
         try:
             bundle = self._obtain(place, variant, assignment.encodings.get(variant.sha256, ()))
-            check_stream(bundle.manifest.stream, place.shape)
+            check_stream(bundle.manifest, place.shape)
             self._prove(bundle, self._is_outdated)
             self._move(place, Event.PROVEN)
             self._activate(place, bundle)
@@ -370,7 +370,7 @@ class Updater:
             bundle = self._store.open(sha256)
         except ArtifactRefused as error:
             raise Refused(Reason.BAD_BUNDLE, str(error)) from None
-        check_stream(bundle.manifest.stream, place.shape)
+        check_stream(bundle.manifest, place.shape)
         # Proven long ago, but for what the configuration names, or after a new runtime or agent.
         self._prove(bundle, lambda: False)
         return self._load(bundle)

@@ -37,3 +37,7 @@ class RecordingRefused(ArtifactRefused):
 
 class RuntimeMissing(ConfigError):
     """No installed runtime can run this format; the message names the extra to install."""
+
+
+class BudgetMissed(Exception):
+    """Nothing keeps what the user asked for; the message names the best that was found."""

@@ -1,6 +1,11 @@
-"""Golden vectors: raw windows and the scores the converter saw, run again to prove a device."""
+"""Golden vectors: raw windows and the scores the converter saw, run again to prove a device.
+
+The model is reset once, before the first window, and not between two: they are one piece of
+stream, so that a stateful model is proven with what it remembers.
+"""
 
 import io
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +14,7 @@ from edge_bundle.archive import Bundle
 from edge_bundle.errors import BundleRefused
 from edge_bundle.inference import Inference
 from edge_bundle.recording import load_npz
-from edge_bundle.tensor import Float32Array
+from edge_bundle.tensor import Array, Float32Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +32,26 @@ class GoldenResult:
         return self.largest <= self.tolerance
 
 
-def pack_golden(inference: Inference, windows: Float32Array) -> bytes:
-    """Run windows and return them with their scores as the bytes of ``golden.npz``.
+def run_golden(inference: Inference, windows: Iterable[Array]) -> Float32Array:
+    """Return the scores of windows, float32 [n, scores]: reset once, then one after another.
 
     Args:
-        windows: float32 [n, window, channels], n > 0.
+        windows: as ``Inference.scores`` takes them, at least one.
     """
     inference.reset()
     scores = np.stack([inference.scores(w).copy() for w in windows])
+    inference.reset()
+    return scores
+
+
+def pack_golden(inference: Inference, windows: Iterable[Array]) -> bytes:
+    """Run windows and return them with their scores as the bytes of ``golden.npz``.
+
+    Args:
+        windows: [n, ...], n > 0: float32 [window, channels] each, or prepared tensors.
+    """
+    windows = np.stack(list(windows))
+    scores = run_golden(inference, windows)
     buffer = io.BytesIO()
     # np.savez stamps no time: the same arrays give the same bytes.
     np.savez(buffer, windows=windows, scores=scores)
@@ -44,33 +61,38 @@ def pack_golden(inference: Inference, windows: Float32Array) -> bytes:
 def check_golden(bundle: Bundle, inference: Inference) -> GoldenResult:
     """Run a bundle's golden windows through its whole path.
 
-    Raises: BundleRefused: if the golden file is damaged or has other shapes than the stream.
+    Raises: BundleRefused: if the golden file is damaged or has other shapes than the windows.
     """
-    name = bundle.manifest.golden.file
-    stream, labels = bundle.manifest.stream, bundle.manifest.decision.labels
+    windows, expected = _read_vectors(bundle)
+    difference = np.abs(run_golden(inference, windows) - expected).max()
+    # NaN compares false with everything, and must not pass.
+    largest = float("inf") if np.isnan(difference) else float(difference)
+    return GoldenResult(len(windows), largest, bundle.manifest.golden.tolerance)
+
+
+def _read_vectors(bundle: Bundle) -> tuple[Array, Array]:
+    """Return windows of the type that the path takes, and the expected scores."""
+    manifest = bundle.manifest
+    where = f"{bundle.path}: {manifest.golden.file}"
     try:
-        arrays = load_npz(io.BytesIO(bundle.read(name)))
+        arrays = load_npz(io.BytesIO(bundle.read(manifest.golden.file)))
         windows, expected = arrays["windows"], arrays["scores"]
     except ValueError as error:
-        raise BundleRefused(f"{bundle.path}: {name}: {error}") from None
+        raise BundleRefused(f"{where}: {error}") from None
     except KeyError as error:
-        raise BundleRefused(f"{bundle.path}: {name}: no array {error}") from None
-    if not windows.ndim or {windows.dtype.kind, expected.dtype.kind} - set("fiu"):
+        raise BundleRefused(f"{where}: no array {error}") from None
+    prepared = manifest.stream is None
+    fits = windows.dtype == manifest.window_dtype if prepared else windows.dtype.kind in "fiu"
+    if not windows.ndim or not fits or expected.dtype.kind not in "fiu":
         raise BundleRefused(
-            f"{bundle.path}: {name}: windows {windows.dtype} and scores {expected.dtype}, "
-            "expected numbers"
+            f"{where}: windows {windows.dtype} and scores {expected.dtype}, "
+            f"expected {manifest.window_dtype if prepared else 'numbers'} and numbers"
         )
-    shapes = (len(windows), stream.window, len(stream.channels)), (len(windows), len(labels))
-    if not len(windows) or (windows.shape, expected.shape) != shapes:
+    count = len(windows)
+    shapes = (count, *manifest.window_shape), (count, manifest.scores_count)
+    if not count or (windows.shape, expected.shape) != shapes:
         raise BundleRefused(
-            f"{bundle.path}: {name}: windows {list(windows.shape)} and scores "
+            f"{where}: windows {list(windows.shape)} and scores "
             f"{list(expected.shape)}, expected {list(shapes[0])} and {list(shapes[1])}"
         )
-    inference.reset()
-    largest = 0.0
-    for window, scores in zip(windows.astype(np.float32), expected, strict=True):
-        difference = np.abs(inference.scores(window) - scores).max()
-        # NaN compares false with everything, and must not pass.
-        largest = float("inf") if np.isnan(difference) else max(largest, float(difference))
-    inference.reset()
-    return GoldenResult(len(windows), largest, bundle.manifest.golden.tolerance)
+    return windows.astype(manifest.window_dtype, copy=False), expected

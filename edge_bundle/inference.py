@@ -2,6 +2,8 @@
 
 from time import perf_counter_ns
 
+import numpy as np
+
 from edge_bundle.archive import Bundle
 from edge_bundle.decision import Classifier, Decision
 from edge_bundle.errors import BundleRefused
@@ -9,7 +11,7 @@ from edge_bundle.features import compile_steps
 from edge_bundle.manifest import Manifest
 from edge_bundle.runtimes.loader import load_model
 from edge_bundle.runtimes.model import Model, read_output, write_input
-from edge_bundle.tensor import Float32Array, TensorSpec
+from edge_bundle.tensor import Array, Float32Array, TensorSpec
 
 
 class Inference:
@@ -21,12 +23,18 @@ class Inference:
         Raises: BundleRefused: if the model's tensors are not those of the manifest.
         """
         _check_tensors(manifest, model)
-        stream = manifest.stream
+        stream, decision = manifest.stream, manifest.decision
         self.manifest = manifest
         self.model = model
-        self._features = compile_steps(manifest.features, stream.window, len(stream.channels))
-        self._classifier = Classifier(manifest.decision)
-        self._scores = manifest.scores_index
+        self._features = (
+            compile_steps(manifest.features, stream.window, len(stream.channels))
+            if stream
+            else None
+        )
+        self._classifier = Classifier(decision) if decision else None
+        self._given = (
+            (manifest.scores_index,) if decision else tuple(range(len(manifest.tensors.outputs)))
+        )
         self.pre_ns = 0
         """Time that the last window's features took."""
         self.infer_ns = 0
@@ -41,25 +49,39 @@ class Inference:
         model = load_model(bundle.model(), bundle.manifest.format, threads)
         return cls(bundle.manifest, model)
 
-    def scores(self, window: Float32Array) -> Float32Array:
-        """Run one window.
+    def scores(self, window: Array) -> Float32Array:
+        """Run one window, or one prepared tensor where the bundle has no stream.
 
         Args:
-            window: float32 [window, channels], in the stream's units.
-        Returns: float32 [labels]; the next call overwrites it.
+            window: float32 [window, channels], in the stream's units; or of the model input's own
+                shape and dtype, taken as it is.
+        Returns: float32 [labels], or without a decision the real values of all outputs, one
+            after another; the next call overwrites it.
         Raises: ModelRefused: where the runtime fails.
         """
         began = perf_counter_ns()
-        write_input(self.model, 0, self._features(window))
+        if self._features is None:
+            _copy_prepared(window, self.model.input(0))
+        else:
+            write_input(self.model, 0, self._features(window))
         ready = perf_counter_ns()
         self.model.invoke()
-        values = read_output(self.model, self._scores).reshape(-1)
+        parts = [read_output(self.model, i).reshape(-1) for i in self._given]
+        values = parts[0] if len(parts) == 1 else np.concatenate(parts)
         self.pre_ns = ready - began
         self.infer_ns = perf_counter_ns() - ready
         return values
 
-    def decide(self, window: Float32Array) -> Decision:
-        """Run and judge one window; the rest as ``scores``."""
+    def decide(self, window: Array) -> Decision:
+        """Run and judge one window; the rest as ``scores``.
+
+        Raises: BundleRefused: the bundle has no decision.
+        """
+        if self._classifier is None:
+            raise BundleRefused(
+                f"{self.manifest.file_name}: it has no [decision]: nothing says what its scores "
+                "mean; build it with --spec"
+            )
         return self._classifier.decide(self.scores(window))
 
     def reset(self) -> None:
@@ -69,6 +91,16 @@ class Inference:
     def close(self) -> None:
         """Give the runtime's memory back."""
         self.model.close()
+
+
+def _copy_prepared(window: Array, target: Array) -> None:
+    # NumPy would convert and broadcast, and so change what was prepared.
+    if (window.shape, window.dtype) != (target.shape, target.dtype):
+        raise ValueError(
+            f"a prepared tensor {window.dtype} {list(window.shape)}, "
+            f"expected {target.dtype} {list(target.shape)}"
+        )
+    target[...] = window
 
 
 def _check_tensors(manifest: Manifest, model: Model) -> None:

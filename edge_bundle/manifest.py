@@ -18,6 +18,14 @@ SCHEMA: Final = 1
 MAX_MANIFEST_BYTES: Final = 1 << 20
 RATE_TOLERANCE: Final = 0.02
 """Relative; what is further off than this from a stream's rate does not fit the stream."""
+PREPARED: Final = frozenset(
+    {"float32", "float16", "int8", "uint8", "int16", "int32", "int64", "bool"}
+)
+"""Types of a prepared tensor."""
+OMITTED: Final = ("stream", "decision")
+OMITTED_PROVENANCE: Final = ("metric", "holdout_windows", "plan_sha256", "runtime", "machine")
+"""What is left out where it is None, not null: it came later, and must not change the bytes of
+earlier bundles."""
 
 # Python's ``$`` also matches before a line's end, and its ``\d`` is any script's digit.
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$(?!\n)")]
@@ -128,6 +136,16 @@ class Provenance(Struct, frozen=True):
     evaluation_windows: int = 0
     float_accuracy: Fraction | None = None
     final_accuracy: Fraction | None = None
+    metric: str | None = None
+    """What the figures are: ``accuracy``, ``agreement with float``, ``module:function``, …"""
+    holdout_windows: int | None = None
+    """Of the evaluation's, those that chose nothing and gave the figures; None for all."""
+    plan_sha256: Sha256 | None = None
+    """Of the plan that emits the same model again."""
+    runtime: str | None = None
+    """Name and version of what ran the golden vectors."""
+    machine: str | None = None
+    """Architecture of what ran them, such as ``x86_64``."""
 
 
 class Member(Struct, frozen=True):
@@ -150,9 +168,11 @@ class Manifest(Struct, frozen=True, kw_only=True):
     tensors: Tensors
     stateful: bool = False
     requires: Requires = Requires()
-    stream: Stream
+    stream: Stream | None = None
+    """None: the model takes prepared tensors as they are."""
     features: tuple[Standardise, ...] = ()
-    decision: Classification
+    decision: Classification | None = None
+    """None: all outputs are given as they are."""
     golden: Golden
     reference: Reference | None = None
     limits: Limits = Limits()
@@ -167,12 +187,52 @@ class Manifest(Struct, frozen=True, kw_only=True):
     def scores_index(self) -> int:
         """Which of the model's outputs holds the scores."""
         names = [t.name for t in self.tensors.outputs]
-        return names.index(self.decision.output) if self.decision.output else 0
+        wanted = self.decision.output if self.decision else ""
+        return names.index(wanted) if wanted else 0
+
+    @property
+    def scores_count(self) -> int:
+        """How many values one window gives: of the scores' output, else of all outputs."""
+        if self.decision:
+            return _size(self.tensors.outputs[self.scores_index])
+        return sum(_size(t) for t in self.tensors.outputs)
+
+    @property
+    def window_shape(self) -> tuple[int, ...]:
+        """[samples, channels] of a raw window, else the shape of the prepared tensor."""
+        if self.stream:
+            return self.stream.window, len(self.stream.channels)
+        return self.tensors.inputs[0].shape
+
+    @property
+    def window_dtype(self) -> str:
+        """NumPy's name of the type of a window."""
+        return "float32" if self.stream else self.tensors.inputs[0].dtype
+
+    def expect_stream(self) -> Stream:
+        """Return the stream of a bundle that runs on live samples.
+
+        Raises: BundleRefused: it takes prepared tensors, or does not say what its scores mean.
+        """
+        if self.stream is None:
+            raise BundleRefused(
+                f"{self.file_name} takes prepared tensors: it has no [stream]; build it with --spec"
+            )
+        if self.decision is None:
+            raise BundleRefused(
+                f"{self.file_name} gives bare scores: it has no [decision]; build it with --spec"
+            )
+        return self.stream
 
 
 def encode(manifest: Manifest) -> bytes:
     """Return the manifest's bytes: the same for equal manifests."""
-    return msgspec.json.format(msgspec.json.encode(manifest, order="sorted"), indent=1) + b"\n"
+    document = msgspec.to_builtins(manifest)
+    for table, names in ((document, OMITTED), (document["provenance"], OMITTED_PROVENANCE)):
+        for name in names:
+            if table[name] is None:
+                del table[name]
+    return msgspec.json.format(msgspec.json.encode(document, order="sorted"), indent=1) + b"\n"
 
 
 def decode(data: bytes) -> Manifest:
@@ -203,23 +263,38 @@ def check(manifest: Manifest) -> None:
     for path, name in listed.items():
         if name not in manifest.files:
             raise BundleRefused(f"manifest.json: {path}: {name} is not listed in files")
+    _refuse_twice("tensors.outputs", [t.name for t in manifest.tensors.outputs])
+    if manifest.decision:
+        _check_decision(manifest, manifest.decision)
+    if manifest.stream:
+        _check_stream(manifest, manifest.stream)
+    else:
+        _check_prepared(manifest)
+
+
+def _check_decision(manifest: Manifest, decision: Classification) -> None:
     outputs = [t.name for t in manifest.tensors.outputs]
-    _refuse_twice("stream.channels", [c.name for c in manifest.stream.channels])
-    _refuse_twice("tensors.outputs", outputs)
-    _refuse_twice("decision.labels", manifest.decision.labels)
-    wanted = manifest.decision.output
-    if wanted and wanted not in outputs:
+    _refuse_twice("decision.labels", decision.labels)
+    if decision.output and decision.output not in outputs:
         raise BundleRefused(
-            f"manifest.json: decision.output: {wanted!r}, the model has {', '.join(outputs)}"
+            f"manifest.json: decision.output: {decision.output!r}, "
+            f"the model has {', '.join(outputs)}"
         )
-    if not wanted and len(outputs) > 1:
+    if not decision.output and len(outputs) > 1:
         raise BundleRefused(
             f"manifest.json: decision.output: must name one of {', '.join(outputs)}"
         )
-    try:
-        given = shape_after(
-            manifest.features, manifest.stream.window, len(manifest.stream.channels)
+    if manifest.scores_count != len(decision.labels):
+        raise BundleRefused(
+            f"manifest.json: decision.labels: {len(decision.labels)} labels, "
+            f"the model gives {manifest.scores_count} scores"
         )
+
+
+def _check_stream(manifest: Manifest, stream: Stream) -> None:
+    _refuse_twice("stream.channels", [c.name for c in stream.channels])
+    try:
+        given = shape_after(manifest.features, stream.window, len(stream.channels))
     except ValueError as error:
         raise BundleRefused(f"manifest.json: {error}") from None
     found = _size(manifest.tensors.inputs[0])
@@ -228,11 +303,22 @@ def check(manifest: Manifest) -> None:
             f"manifest.json: stream: windows of {given[0]} x {given[1]} give "
             f"{given[0] * given[1]} values, the model takes {_inputs(manifest.tensors)}"
         )
-    scores = _size(manifest.tensors.outputs[manifest.scores_index])
-    if scores != len(manifest.decision.labels):
+
+
+def _check_prepared(manifest: Manifest) -> None:
+    if manifest.features:
         raise BundleRefused(
-            f"manifest.json: decision.labels: {len(manifest.decision.labels)} labels, "
-            f"the model gives {scores} scores"
+            "manifest.json: features: there is no stream; a prepared tensor is taken as it is"
+        )
+    inputs = manifest.tensors.inputs
+    if len(inputs) != 1:
+        raise BundleRefused(
+            f"manifest.json: tensors.inputs: {_inputs(manifest.tensors)}, expected one"
+        )
+    if inputs[0].dtype not in PREPARED:
+        raise BundleRefused(
+            f"manifest.json: tensors.inputs[0].dtype: {inputs[0].dtype!r}, expected one of "
+            f"{', '.join(sorted(PREPARED))}"
         )
 
 

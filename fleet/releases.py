@@ -23,8 +23,8 @@ MAX_VARIANTS: Final = 32
 def read_version(paths: Sequence[Path]) -> list[Bundle]:
     """Open the bundles of one version.
 
-    Raises: BundleRefused: one is none. FileNotFoundError: one is not there.
-        ConfigError: they are not variants of one version.
+    Raises: BundleRefused: one is none, or not for live samples. FileNotFoundError: one is not
+        there. ConfigError: they are not variants of one version.
     """
     bundles = [read_bundle(path) for path in paths]
     if len(bundles) > MAX_VARIANTS:
@@ -33,6 +33,7 @@ def read_version(paths: Sequence[Path]) -> list[Bundle]:
     seen: dict[str, Path] = {}
     for bundle in bundles:
         manifest = bundle.manifest
+        manifest.expect_stream()
         if (manifest.name, manifest.version) != (first.name, first.version):
             raise ConfigError(
                 f"{bundle.path} is {manifest.name} {manifest.version}, {bundles[0].path} is "

@@ -10,6 +10,8 @@ class Model(Protocol):
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    stateful: bool
+    """Whether the file says that it remembers what it saw, until ``reset``."""
 
     def input(self, index: int) -> Array:
         """Return the preallocated input in the tensor's own type; write it before ``invoke``."""

@@ -25,6 +25,8 @@ VERSION: str = onnxruntime.__version__
 class OnnxModel:
     """A session whose inputs and outputs are bound to memory of ours: nothing is copied."""
 
+    stateful = False
+
     def __init__(self, data: bytes, threads: int) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads

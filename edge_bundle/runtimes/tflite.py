@@ -70,8 +70,8 @@ class TfliteModel:
         # reset_all_variables leaves resource variables, whose type is object, as they are, and
         # so does allocate_tensors (tried): a model that has them is built anew.
         tensors = self._interpreter.get_tensor_details()
-        has_resources = any(np.dtype(t["dtype"]).kind == "O" for t in tensors)
-        self._again = (data, threads) if has_resources else None
+        self.stateful = any(np.dtype(t["dtype"]).kind == "O" for t in tensors)
+        self._again = (data, threads) if self.stateful else None
 
     def input(self, index: int) -> Array:
         return self._inputs[index]

@@ -2,14 +2,21 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import onnx
 from onnx import parser
 
-from convert.parity import Parity, measure_parity
-from convert.source import read_source
-from edge_bundle.tensor import Float32Array
+from convert.calibration import observe_onnx
+from convert.canonical import canonicalise
+from convert.parity import Parity, measure_parity, run_model
+from convert.ranges import METHODS, choose_ranges
+from convert.recipes import FloatModel
+from convert.samples import Samples
+from convert.source import read_onnx
+from edge_bundle.tensor import Array, Float32Array
+from tests.convert.tflite.graphs import graph
 
 FOLDER = Path(__file__).parents[2] / "examples" / "watch"
 MODEL = FOLDER / "watch_mlp.onnx"
@@ -21,6 +28,8 @@ EVALUATION = f"{RECORDING}#5,7-10,12,13"
 """The others: again one of each."""
 INPUTS = list(np.random.default_rng(7).normal(size=(5, 1, 6)).astype(np.float32))
 """Windows for the small models, each of shape [1, 6]."""
+IMAGES = list(np.random.default_rng(11).normal(size=(16, 1, 1, 8, 8)).astype(np.float32))
+"""What the network takes."""
 
 SMALL = """
 <ir_version: {ir}, opset_import: [{opsets}]>
@@ -29,6 +38,24 @@ small (float[N,6] x) => (float[N,2] scores)
 {{ {body} }}
 {functions}
 """
+NETWORK: Final = """
+    c = Conv <pads = [1, 1, 1, 1]> (x, kernel)
+    n = BatchNormalization (c, gain, shift, mean, variance)
+    r = Relu (n)
+    p = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (r)
+    f = Flatten (p)
+    h = Gemm (f, matrix, bias)
+    y = Softmax (h)
+"""
+WEIGHTS: Final = {
+    "kernel": (4, 1, 3, 3),
+    "gain": (4,),
+    "shift": (4,),
+    "mean": (4,),
+    "variance": np.array([1.0, 0.5, 2.0, 0.1], np.float32),
+    "matrix": (64, 3),
+    "bias": (3,),
+}
 
 
 def save_small(
@@ -44,11 +71,50 @@ def save_small(
     return file
 
 
-def parity_of(file: Path, inputs: Sequence[Float32Array] = INPUTS, labels: int = 2) -> Parity:
+def save(file: Path, data: bytes) -> Path:
+    """Write a model file."""
+    file.write_bytes(data)
+    return file
+
+
+def parity_of(file: Path, inputs: Sequence[Array] = INPUTS) -> Parity:
     """Run a model file as it is."""
-    return measure_parity(read_source(file), "scores", labels, inputs)
+    source = read_onnx(file)
+    return measure_parity(source, source.outputs, inputs)
+
+
+def network() -> bytes:
+    """Return a small image classifier: [1, 1, 8, 8] to [1, 3]."""
+    return graph("float[1,1,8,8] x", NETWORK, WEIGHTS)
+
+
+def network_parity(folder: Path) -> Parity:
+    """Run the network as it is, saved in a folder."""
+    return parity_of(save(folder / "net.onnx", network()), IMAGES)
+
+
+def calibrated(folder: Path) -> FloatModel:
+    """Return the network in canonical form, with its ranges."""
+    data = canonicalise(network_parity(folder)).data
+    seen = observe_onnx(data, IMAGES)
+    return FloatModel("onnx", data, {m: choose_ranges(seen, m) for m in METHODS}, {})
+
+
+def samples(inputs: Sequence[Array]) -> Samples:
+    """Return prepared tensors as samples without labels."""
+    return Samples("made by a test", "", inputs, inputs, None)
+
+
+def output(data: bytes, inputs: Sequence[Array], kind: str = "onnx") -> Float32Array:
+    """Return a model's first output, float32 [samples, ...]."""
+    return run_model(data, kind, inputs)[0]
+
+
+def load(data: bytes) -> onnx.ModelProto:
+    """Return the model of an ONNX file."""
+    return onnx.load_model_from_string(data)
 
 
 def operators(data: bytes) -> list[str]:
     """Return what a model's nodes do, in order."""
-    return [node.op_type for node in onnx.load_model_from_string(data).graph.node]
+    return [node.op_type for node in load(data).graph.node]

@@ -1,172 +1,259 @@
-"""Every bad input is one clear line with its exit code, and leaves nothing behind."""
+"""What ``edge-convert`` prints, writes and ends with when all is well."""
 
-import csv
+import hashlib
+import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
 
-from tests.convert.conftest import Ended, Run
-from tests.convert.example import CALIBRATION, EVALUATION, MODEL, RECORDING, SPEC
+from edge_bundle.archive import read_bundle
+from tests.convert.conftest import GOOD, Ended, Run, rows, save_samples
+from tests.convert.example import CALIBRATION, EVALUATION, MODEL, SPEC
+from tests.convert.graphs import save_graph
+from tests.edge_bundle.bundles import WAKE_WORD
 
-CHANNELS = ("ax", "ay", "az", "wx", "wy", "wz")
+CONTRACT = {
+    *("name", "version", "chosen", "variant", "bundle", "sha256", "bundles", "plan", "report"),
+    *("float_bytes", "final_bytes", "metric", "float_accuracy", "final_accuracy"),
+    *("accuracy_difference", "accuracy_difference_interval", "flips", "proven", "max_drop"),
+    *("evaluations", "evaluation_windows", "holdout_windows", "calibration_windows"),
+    *("candidates", "missed"),
+}
+"""What programs may rely on; docs/convert.md says what each is."""
+OF_A_CANDIDATE = {
+    *("format", "precision", "recipe", "bytes", "latency_ratio", "sqnr_db", "accuracy"),
+    *("verdict", "why"),
+}
+WATCH = ("--spec", SPEC, "--calibration", CALIBRATION, "--evaluation", EVALUATION)
 
 
-class Refused:
-    """Runs a build with some options changed, and checks that it ends as a refusal does."""
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("dist")
 
-    def __init__(self, run: Run, folder: Path) -> None:
-        self._run = run
-        self.out = folder / "dist"
 
-    def __call__(self, code: int, model: object = MODEL, **options: object) -> str:
-        given = {
-            "spec": SPEC,
-            "calibration": CALIBRATION,
-            "evaluation": EVALUATION,
-            "out": self.out,
-            **options,
+@pytest.fixture(scope="module")
+def ended(run: Run, out: Path) -> Ended:
+    """Build the watch model as int8 into ``out``."""
+    options = ("--precision", "int8", "--name", "watch", "--version", "1.0.0", "--out", out)
+    return run("build", MODEL, *WATCH, *options, "--json")
+
+
+@pytest.fixture(scope="module")
+def told(ended: Ended) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(ended.out)
+    return document
+
+
+# build
+
+
+def test_json_is_one_object_and_progress_goes_to_stderr(ended: Ended) -> None:
+    assert ended.code == 0
+    assert ended.out.count("\n") == 1
+    assert "calibrating with 63 samples\n" in ended.err
+    assert "edge-convert" not in ended.err
+
+
+def test_json_has_what_programs_rely_on(told: dict[str, Any], out: Path) -> None:
+    assert told.keys() == CONTRACT
+    assert (told["name"], told["version"]) == ("watch", "1.0.0")
+    assert told["variant"] == told["chosen"] == "onnx-int8"
+    bundle = read_bundle(Path(told["bundle"]), told["sha256"])
+    assert bundle.path == out / "watch-1.0.0-onnx-int8.bundle"
+    assert told["bundles"] == [
+        {
+            "file": told["bundle"],
+            "variant": "onnx-int8",
+            "sha256": told["sha256"],
+            "bytes": told["final_bytes"],
+            "bundle_bytes": bundle.length,
         }
-        flat = [part for key, value in given.items() for part in (f"--{key}", value)]
-        ended: Ended = self._run("build", model, *flat)
-        assert ended.code == code, ended.err
-        assert ended.out == ""
-        assert ended.err.startswith("edge-convert: ")
-        assert ended.err.count("\n") == 1
-        assert not self.out.exists()
-        return ended.err
+    ]
+    assert told["float_bytes"] == MODEL.stat().st_size
+    assert told["final_bytes"] == len(bundle.model()) < 20_000
 
 
-@pytest.fixture
-def refused(run: Run, tmp_path: Path) -> Refused:
-    return Refused(run, tmp_path)
+def test_json_counts_and_fractions(told: dict[str, Any]) -> None:
+    windows = (told["evaluation_windows"], told["holdout_windows"], told["calibration_windows"])
+    assert windows == (63, 63, 63)
+    assert (told["metric"], told["max_drop"], told["evaluations"]) == ("accuracy", 0.01, 2)
+    assert 0.9 < told["float_accuracy"] <= 1
+    assert told["final_accuracy"] - told["float_accuracy"] == told["accuracy_difference"]
+    low, high = told["accuracy_difference_interval"]
+    assert low <= told["accuracy_difference"] <= high
+    # So few windows prove nothing of one point.
+    assert told["proven"] is False
+    assert isinstance(told["flips"], int)
+    assert told["missed"] == []
 
 
-def write_npz(file: Path, values: "np.typing.NDArray[np.float32]", label: str) -> Path:
-    y_labels = np.asarray([label])
-    np.savez(file, values=values, y=np.zeros(1, np.int8), y_labels=y_labels, channels=CHANNELS)
-    return file
+def test_json_lists_every_candidate(told: dict[str, Any]) -> None:
+    assert all(candidate.keys() == OF_A_CANDIDATE for candidate in told["candidates"])
+    (chosen,) = (c for c in told["candidates"] if c["verdict"] == "chosen")
+    assert chosen["bytes"] == told["final_bytes"]
+    assert chosen["accuracy"] == told["final_accuracy"]
+    others = [c for c in told["candidates"] if c is not chosen]
+    assert others
+    assert all(c["verdict"] == "behind" and c["why"] for c in others)
 
 
-def real_samples(count: int) -> "np.typing.NDArray[np.float32]":
-    with np.load(RECORDING) as arrays:
-        return np.asarray(arrays["values"][:count], np.float32)
+def test_files_are_the_bundle_the_plan_and_the_report(told: dict[str, Any], out: Path) -> None:
+    assert {f.name for f in out.iterdir()} == {
+        *("watch-1.0.0-onnx-int8.bundle", "plan.json", "report.html", "report.json")
+    }
+    assert (told["plan"], told["report"]) == (str(out / "plan.json"), str(out / "report.html"))
 
 
-def write_spec(file: Path, old: str, new: str) -> Path:
-    text = SPEC.read_text()
-    assert old in text
-    file.write_text(text.replace(old, new))
-    return file
+def test_result_is_told_in_words_and_name_comes_from_the_file(run: Run, tmp_path: Path) -> None:
+    ended = run("build", MODEL, *WATCH, "--precision", "fp16", "--out", tmp_path)
+    assert ended.code == 0
+    assert ended.out.startswith("watch_mlp 0.1.0: Chosen: onnx-fp16\n")
+    assert " instead of 65,525 " in ended.out
+    assert "on 63 samples" in ended.out
+    assert "watch_mlp-0.1.0-onnx-fp16.bundle" in ended.out
 
 
-def test_missing_model(refused: Refused, tmp_path: Path) -> None:
-    assert "No such file" in refused(2, tmp_path / "none.onnx")
-
-
-def test_missing_recording(refused: Refused, tmp_path: Path) -> None:
-    assert "no such recording" in refused(2, calibration=tmp_path / "none.npz")
-
-
-def test_missing_spec(refused: Refused, tmp_path: Path) -> None:
-    assert "No such file" in refused(2, spec=tmp_path / "none.toml")
-
-
-@pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04", b"TFL3" * 9])
-def test_file_that_is_not_a_model(refused: Refused, tmp_path: Path, content: bytes) -> None:
-    file = tmp_path / "text.onnx"
-    file.write_bytes(content)
-    assert "not an ONNX model" in refused(3, file)
-
-
-def test_truncated_model(refused: Refused, tmp_path: Path) -> None:
-    file = tmp_path / "half.onnx"
-    file.write_bytes(MODEL.read_bytes()[:30_000])
-    assert "not an ONNX model" in refused(3, file)
-
-
-def test_stream_of_another_shape_than_the_model_says_both(refused: Refused, tmp_path: Path) -> None:
-    spec = write_spec(tmp_path / "s.toml", "window = 100", "window = 90")
-    line = refused(3, spec=spec)
-    assert "1x600 = 600 values" in line
-    assert "90x6 = 540 values" in line
-
-
-def test_model_with_another_number_of_scores(refused: Refused, tmp_path: Path) -> None:
-    spec = write_spec(tmp_path / "s.toml", '"PEN", ', "")
-    assert "gives 7 scores [1, 7], decision.labels has 6 labels" in refused(
-        3, spec=spec, evaluation=f"{RECORDING}#7-10"
-    )
-
-
-def test_scores_that_are_no_floats(refused: Refused, tmp_path: Path) -> None:
-    spec = write_spec(tmp_path / "s.toml", '"probabilities"', '"label"')
-    assert "output label: int64, expected float32" in refused(3, spec=spec)
-
-
-def test_output_that_the_model_lacks(refused: Refused, tmp_path: Path) -> None:
-    spec = write_spec(tmp_path / "s.toml", '"probabilities"', '"scores"')
-    line = refused(2, spec=spec)
-    assert f"{spec}:19:1: decision.output: 'scores', the model has label, probabilities" in line
-
-
-def test_recording_with_too_few_samples(refused: Refused, tmp_path: Path) -> None:
-    short = write_npz(tmp_path / "short.npz", real_samples(99), "PEN")
-    assert "99 samples, one window needs 100" in refused(3, evaluation=short)
-
-
-def test_nan_in_the_samples(refused: Refused, tmp_path: Path) -> None:
-    samples = real_samples(300)
-    samples[7, 2] = np.nan
-    bad = write_npz(tmp_path / "bad.npz", samples, "PEN")
-    assert "sample 7, channel az: nan" in refused(3, calibration=bad)
-
-
-def test_unknown_key_in_the_spec(refused: Refused, tmp_path: Path) -> None:
-    spec = write_spec(tmp_path / "s.toml", "window =", "windw =")
-    assert f"{spec}:6:1: stream.windw: unknown key; did you mean 'window'?" in refused(2, spec=spec)
-
-
-def test_evaluation_that_repeats_the_calibration(refused: Refused) -> None:
-    line = refused(3, evaluation=f"{RECORDING}#4,5")
-    assert "9 of 18 evaluation windows are also in the calibration" in line
-
-
-def test_label_that_the_model_cannot_say(refused: Refused, tmp_path: Path) -> None:
-    other = write_npz(tmp_path / "other.npz", real_samples(200)[::-1], "RUN")
-    assert "label 'RUN' is not in decision.labels: PEN, ABD" in refused(3, evaluation=other)
-
-
-def test_evaluation_without_labels(refused: Refused, tmp_path: Path) -> None:
-    file = tmp_path / "plain.csv"
-    with file.open("w", newline="") as text:
-        rows = csv.writer(text)
-        rows.writerow(CHANNELS)
-        rows.writerows(real_samples(120)[::-1].tolist())
-    assert "no labelled window to measure on" in refused(3, evaluation=file)
-
-
-def test_selection_that_cannot_be(refused: Refused) -> None:
-    assert "the file has recordings 0 to 13" in refused(2, evaluation=f"{RECORDING}#40")
-
-
-def test_out_that_is_a_file(refused: Refused, tmp_path: Path) -> None:
-    file = tmp_path / "file"
-    file.touch()
-    assert "not a folder" in refused(2, out=file / "dist")
-
-
-@pytest.mark.parametrize(("option", "value"), [("name", "Wrist Watch"), ("version", "1.0")])
-def test_name_and_version_that_no_bundle_can_have(
-    refused: Refused, option: str, value: str
+@pytest.mark.parametrize(("said", "fraction"), [("2pp", 0.02), ("2.5 %", 0.025), ("0.03", 0.03)])
+def test_budget_in_points_percent_or_as_a_fraction(
+    run: Run, tmp_path: Path, said: str, fraction: float
 ) -> None:
-    assert f"--{option}: '{value}'" in refused(2, **{option: value})
+    model = save_graph(tmp_path / "m.onnx", GOOD)
+    x = save_samples(tmp_path / "x.npz", rows(40, 6))
+    options = ("--precision", "float", "--max-drop", said, "--out", tmp_path / "d", "--json")
+    ended = run("build", model, "--evaluation", x, *options)
+    assert json.loads(ended.out)["max_drop"] == pytest.approx(fraction)
 
 
-def test_option_that_is_not_there(refused: Refused) -> None:
-    assert "No such option" in refused(2, precison="int8")
+def test_missed_budget_is_told_in_json_as_well(run: Run, tmp_path: Path) -> None:
+    model = save_graph(tmp_path / "m.onnx", GOOD)
+    cal = save_samples(tmp_path / "cal.npz", rows(30, 6))
+    # Of so many answers int8 changes some.
+    x = save_samples(tmp_path / "x.npz", rows(400, 6))
+    out = tmp_path / "d"
+    ended = run(
+        *("build", model, "--evaluation", x, "--calibration", cal, "--precision", "int8"),
+        *("--max-drop", "0", "--out", out, "--json"),
+    )
+    assert ended.code == 5
+    told = json.loads(ended.out)
+    assert told["chosen"] is told["bundle"] is told["final_bytes"] is None
+    assert told["bundles"] == []
+    (missed,) = told["missed"]
+    assert str(out / "over-budget" / "m-0.1.0-onnx-int8.bundle") in missed
+    assert ended.err.splitlines()[-1] == f"edge-convert: {missed}"
+
+
+# What comes of a build
+
+
+def test_emit_makes_the_same_bytes_again(
+    run: Run, told: dict[str, Any], out: Path, tmp_path: Path
+) -> None:
+    ended = run("emit", out / "plan.json", MODEL, "--out", tmp_path / "again", "--json")
+    assert ended.code == 0
+    (file,) = json.loads(ended.out)["files"]
+    assert file == str(tmp_path / "again" / "watch-1.0.0-onnx-int8.onnx")
+    assert Path(file).read_bytes() == read_bundle(Path(told["bundle"])).model()
+
+
+def test_emit_of_another_model_is_refused(run: Run, told: dict[str, Any], tmp_path: Path) -> None:
+    other = MODEL.with_name("watch_mlp_v2.onnx")
+    ended = run("emit", told["plan"], other, "--out", tmp_path / "again")
+    assert ended.code == 3
+    assert f"{other}: sha256 " in ended.err
+    assert not (tmp_path / "again").exists()
+
+
+def test_emit_of_a_changed_plan_is_refused(run: Run, told: dict[str, Any], tmp_path: Path) -> None:
+    plan = json.loads(Path(told["plan"]).read_text())
+    for ends in plan["variants"][0]["ranges"].values():
+        ends[1] += 1
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    ended = run("emit", tmp_path / "plan.json", MODEL, "--out", tmp_path / "again")
+    assert ended.code == 3
+    assert "edge-convert: onnx-int8: other bytes come out" in ended.err
+    assert not (tmp_path / "again").exists()
+
+
+@pytest.mark.parametrize("file", ["plan.json", "report.json"])
+def test_report_tells_a_plan_as_the_build_did(
+    run: Run, told: dict[str, Any], out: Path, tmp_path: Path, file: str
+) -> None:
+    ended = run("report", out / file, "--html", tmp_path / "page.html")
+    assert ended.code == 0
+    assert ended.out.startswith("watch 1.0.0: Chosen: onnx-int8\n")
+    assert (tmp_path / "page.html").read_bytes() == (out / "report.html").read_bytes()
+    assert json.loads(run("report", out / file, "--json").out)["chosen"] == told["chosen"]
+
+
+def test_report_of_a_bundle_is_what_its_manifest_says(run: Run, told: dict[str, Any]) -> None:
+    ended = run("report", told["bundle"])
+    assert ended.out.startswith("watch-1.0.0-onnx-int8.bundle\n")
+    assert "on 63 samples" in ended.out
+    document = json.loads(run("report", told["bundle"], "--json").out)
+    assert document["provenance"]["final_accuracy"] == told["final_accuracy"]
+    assert run("report", told["bundle"], "--html", "page.html").code == 2
+
+
+# The other commands
+
+
+def test_pack_takes_a_file_as_it_is(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("ai_edge_litert")
+    ended = run("pack", WAKE_WORD, "--out", tmp_path, "--json")
+    assert ended.code == 0
+    told = json.loads(ended.out)
+    assert told["model_bytes"] == WAKE_WORD.stat().st_size
+    assert read_bundle(Path(told["bundle"]), told["sha256"]).model() == WAKE_WORD.read_bytes()
+
+
+def test_inspect_tells_the_model(run: Run) -> None:
+    told = json.loads(run("inspect", MODEL, "--json").out)
+    assert told["sha256"] == hashlib.sha256(MODEL.read_bytes()).hexdigest()
+    assert told["model_bytes"] == 65_525
+    words = run("inspect", MODEL)
+    assert words.code == 0
+    assert "raspberry-pi-4" in words.out
+
+
+def test_sensitivity_names_the_layers_and_plots_them(run: Run, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    order = ("sensitivity", MODEL, "--spec", SPEC, "--calibration", CALIBRATION)
+    ended = run(*order, "--json", "--html", page)
+    assert ended.code == 0
+    nodes = json.loads(ended.out)["nodes"]
+    assert [node["operator"] for node in nodes] == ["Gemm", "Gemm"]
+    assert all(node["sqnr_db"] > 20 for node in nodes)
+    assert "<svg" in page.read_text("utf-8")
+    assert run(*order).out.count("Gemm") == 2
+
+
+def test_parity_compares_a_model_with_its_bundle(
+    run: Run, told: dict[str, Any], tmp_path: Path
+) -> None:
+    x = save_samples(tmp_path / "x.npz", rows(20, 100, 6))
+    ended = run("parity", MODEL, told["bundle"], "--inputs", x, "--json")
+    assert ended.code == 0
+    comparison = json.loads(ended.out)
+    assert comparison["samples"] == 20
+    assert 0 < comparison["largest_relative"] < 0.2
+    assert run("parity", MODEL, told["bundle"], "--inputs", x).out.startswith(f"A  {MODEL}\n")
+
+
+# The command itself
+
+
+def test_every_command_has_help(run: Run) -> None:
+    commands = ("build", "pack", "inspect", "sensitivity", "parity", "report", "emit")
+    listed = run("--help").out
+    for command in (*commands, "setup-tflite"):
+        assert f"  {command} " in listed
+        ended = run(command, "--help")
+        assert (ended.code, ended.err) == (0, "")
 
 
 def test_help_loads_nothing_heavy() -> None:
@@ -181,10 +268,11 @@ def test_help_loads_nothing_heavy() -> None:
     assert ended.stdout.endswith("[]\n")
 
 
-def test_missing_extra_is_named() -> None:
+@pytest.mark.parametrize("module", ["onnx", "onnxslim"])
+def test_missing_extra_is_named(module: str) -> None:
     script = (
-        "import sys; sys.modules['onnx'] = None\n"
-        "sys.argv[1:] = 'build m --spec s --calibration c --evaluation e'.split()\n"
+        f"import sys; sys.modules['{module}'] = None\n"
+        "sys.argv[1:] = 'build m --evaluation e'.split()\n"
         "from convert.__main__ import main; main()"
     )
     ended = subprocess.run(
@@ -192,5 +280,5 @@ def test_missing_extra_is_named() -> None:
     )
     assert ended.returncode == 2
     assert ended.stderr == (
-        "edge-convert: onnx is not installed: pip install 'edgeward[convert]'\n"
+        f"edge-convert: {module} is not installed: pip install 'edgeward[convert]'\n"
     )

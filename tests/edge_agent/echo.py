@@ -27,6 +27,7 @@ class EchoModel:
     def __init__(self, values: int, fails: Callable[[int], bool]) -> None:
         self.inputs: tuple[TensorSpec, ...] = (TensorSpec("X", (1, values), "float32"),)
         self.outputs: tuple[TensorSpec, ...] = (TensorSpec("probabilities", (1, 2), "float32"),)
+        self.stateful = False
         self.resets = 0
         self.calls = 0
         self._fails = fails

@@ -6,7 +6,7 @@ from edge_agent.fit import Refused, Site, StreamShape, check_stream, choose_vari
 from edge_bundle.manifest import Channel
 from edge_wire.assignment import Ref, Requires, Variant
 from edge_wire.messages import Reason
-from tests.edge_bundle.bundles import CHANNELS, STREAM
+from tests.edge_bundle.bundles import CHANNELS, watch_manifest
 
 SITE = Site("d1", "home", {}, "generic", "0.1.0", ("onnx",), 1)
 CHANNEL_LIST = tuple(Channel(*c) for c in CHANNELS.items())
@@ -61,8 +61,9 @@ def test_refusal_names_what_every_variant_lacks() -> None:
 
 @pytest.mark.parametrize("rate_hz", [50.0, 49.1, 50.9])
 def test_stream_that_the_model_was_trained_on_fits(rate_hz: float) -> None:
-    check_stream(STREAM, StreamShape(rate_hz, CHANNEL_LIST))
-    check_stream(STREAM, StreamShape(rate_hz, tuple(Channel(c.name, "") for c in CHANNEL_LIST)))
+    check_stream(watch_manifest(), StreamShape(rate_hz, CHANNEL_LIST))
+    unstated = tuple(Channel(c.name, "") for c in CHANNEL_LIST)
+    check_stream(watch_manifest(), StreamShape(rate_hz, unstated))
 
 
 @pytest.mark.parametrize(
@@ -86,5 +87,19 @@ def test_stream_that_the_model_was_trained_on_fits(rate_hz: float) -> None:
 )
 def test_other_stream_is_refused_with_the_difference(shape: StreamShape, why: str) -> None:
     with pytest.raises(Refused) as refused:
-        check_stream(STREAM, shape)
+        check_stream(watch_manifest(), shape)
     assert (str(refused.value), refused.value.reason) == (why, Reason.STREAM_MISMATCH)
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"stream": None}, "takes prepared tensors: it has no [stream]; build it with --spec"),
+        ({"decision": None}, "gives bare scores: it has no [decision]; build it with --spec"),
+    ],
+)
+def test_bundle_that_is_not_for_live_samples_is_refused(changes: dict[str, None], why: str) -> None:
+    with pytest.raises(Refused) as refused:
+        check_stream(watch_manifest(**changes), StreamShape(50.0, CHANNEL_LIST))
+    assert str(refused.value) == f"watch-1.0.0-onnx-float.bundle {why}"
+    assert refused.value.reason is Reason.STREAM_MISMATCH

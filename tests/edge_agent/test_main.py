@@ -10,6 +10,8 @@ import pytest
 
 import edge_agent
 from edge_bundle import VERSION
+from tests.edge_bundle.bundles import RECORDING, write_small_bundle
+from tests.simulators.operator import Operator
 
 ROOT = Path(__file__).parents[2]
 HEAVY = {
@@ -91,3 +93,17 @@ def test_configuration_with_a_mistyped_key_is_one_line(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (2, "")
     expected = f"edge-agent: {config}:4:1: store.paht: unknown key; did you mean 'path'?\n"
     assert done.stderr == expected
+
+
+def test_bundle_that_is_not_for_live_samples_is_one_line_and_exit_code_3(tmp_path: Path) -> None:
+    # No model in it could be loaded: it is refused before.
+    bundle = write_small_bundle(tmp_path, stream=None).path
+    config = Operator("mqtt://127.0.0.1:1").enrol(tmp_path, model=f'bundle = "{bundle}"')
+    for args in (["run", str(config)], ["replay", str(bundle), str(RECORDING)]):
+        done = run("-m", "edge_agent", *args)
+        assert (done.returncode, done.stdout) == (3, "")
+        assert done.stderr.startswith("edge-agent: ")
+        assert done.stderr.endswith(
+            f"{bundle.name} takes prepared tensors: it has no [stream]; build it with --spec\n"
+        )
+        assert done.stderr.count("\n") == 1

@@ -466,7 +466,11 @@ def test_a_configured_bundle_that_cannot_be_used_is_told_by_its_key(
     misfit = write_small_bundle(
         tmp_path, stream=type(STREAM)(100.0, STREAM.channels, STREAM.window, STREAM.hop)
     )
+    prepared = write_small_bundle(tmp_path / "prepared", stream=None)
+    undecided = write_small_bundle(tmp_path / "undecided", decision=None)
     for path, kind, why in (
+        (prepared.path, ArtifactRefused, r"takes prepared tensors: it has no \[stream\]"),
+        (undecided.path, ArtifactRefused, r"gives bare scores: it has no \[decision\]"),
         (tmp_path / "nowhere.bundle", ConfigError, "No such file"),
         (damaged, ArtifactRefused, "whole bundle|sha256|ZIP"),
         (other.path, ConfigError, "is of model 'other'"),

@@ -241,6 +241,20 @@ BAD: list[tuple[str, Callable[[Path], Bundle], dict[str, Any], Reason, str]] = [
     ("units", with_other_stream(channels=RESCALED), {}, Reason.STREAM_MISMATCH, "wants m/s2"),
     ("rate", with_other_stream(rate_hz=100.0), {}, Reason.STREAM_MISMATCH, "wants 100 Hz"),
     (
+        "prepared",
+        lambda f: write_small_bundle(f, version="2.0.0", stream=None),
+        {},
+        Reason.STREAM_MISMATCH,
+        "watch-2.0.0-onnx-float.bundle takes prepared tensors: it has no [stream]",
+    ),
+    (
+        "undecided",
+        lambda f: write_small_bundle(f, version="2.0.0", decision=None),
+        {},
+        Reason.STREAM_MISMATCH,
+        "watch-2.0.0-onnx-float.bundle gives bare scores: it has no [decision]",
+    ),
+    (
         "runtime",
         GOOD,
         {"requires": Requires(formats=("tflite",))},

@@ -74,6 +74,31 @@ def write_watch_bundle(folder: Path, **changes: Any) -> Bundle:
     return write_bundle(folder, manifest, {"model.onnx": model, "golden.npz": golden})
 
 
+def prepared_manifest(**changes: Any) -> Manifest:
+    """Return the manifest of the wake word: prepared int8 tensors in, bare scores out."""
+    model = WAKE_WORD.read_bytes()
+    tensors = Tensors(
+        inputs=(Tensor("serving_default_input_audio:0", (1, 3, 40), "int8", 0.1, -128),),
+        outputs=(Tensor("StatefulPartitionedCall:0", (1, 1), "uint8", 0.00390625, 0),),
+    )
+    made_up = {n: Member("0" * 64, 1) for n in ("model.tflite", "golden.npz")}
+    return watch_manifest(
+        **{
+            "name": "jarvis",
+            "variant": "tflite-int8",
+            "format": "tflite",
+            "model": "model.tflite",
+            "files": made_up,
+            "tensors": tensors,
+            "stateful": True,
+            "stream": None,
+            "decision": None,
+            "provenance": Provenance(hashlib.sha256(model).hexdigest(), "as it is"),
+        }
+        | changes
+    )
+
+
 def write_small_bundle(folder: Path, **changes: Any) -> Bundle:
     """Write a bundle of a few hundred bytes whose model no runtime loads: structure only."""
     files = {"model.onnx": b"not a model", "golden.npz": b"no vectors"}

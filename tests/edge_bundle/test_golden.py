@@ -11,10 +11,18 @@ import pytest
 
 from edge_bundle.archive import write_bundle
 from edge_bundle.errors import BundleRefused
-from edge_bundle.golden import GoldenResult, check_golden, pack_golden
+from edge_bundle.golden import GoldenResult, check_golden, pack_golden, run_golden
 from edge_bundle.inference import Inference
 from edge_bundle.runtimes.loader import load_model
-from tests.edge_bundle.bundles import MODEL, watch_manifest, watch_windows, write_watch_bundle
+from edge_bundle.tensor import Array, Float32Array
+from tests.edge_bundle.bundles import (
+    MODEL,
+    WAKE_WORD,
+    prepared_manifest,
+    watch_manifest,
+    watch_windows,
+    write_watch_bundle,
+)
 
 
 @pytest.fixture
@@ -121,3 +129,59 @@ def test_damaged_vectors_are_refused(tmp_path: Path, inference: Inference, golde
     with pytest.raises(BundleRefused, match=r"golden\.npz: ") as refused:
         check(tmp_path, inference, golden)
     assert "\n" not in str(refused.value)
+
+
+# --- prepared tensors
+
+
+@pytest.fixture
+def wake_word() -> Iterator[Inference]:
+    pytest.importorskip("ai_edge_litert")
+    opened = Inference(prepared_manifest(), load_model(WAKE_WORD.read_bytes(), "tflite"))
+    yield opened
+    opened.close()
+
+
+def check_prepared(folder: Path, inference: Inference, golden: bytes) -> GoldenResult:
+    files = {"model.tflite": WAKE_WORD.read_bytes(), "golden.npz": golden}
+    return check_golden(write_bundle(folder, prepared_manifest(), files), inference)
+
+
+def codes(count: int = 12) -> Array:
+    return np.random.default_rng(3).integers(-128, 0, (count, 1, 3, 40)).astype(np.int8)
+
+
+def test_prepared_tensors_are_kept_in_their_own_type(tmp_path: Path, wake_word: Inference) -> None:
+    golden = pack_golden(wake_word, codes())
+    with np.load(io.BytesIO(golden)) as arrays:
+        assert (arrays["windows"].dtype, arrays["windows"].shape) == (np.int8, (12, 1, 3, 40))
+        assert (arrays["scores"].dtype, arrays["scores"].shape) == (np.float32, (12, 1))
+    assert check_prepared(tmp_path, wake_word, golden).largest == 0
+
+
+def test_a_stateful_model_is_reset_before_the_first_window_and_not_between_two() -> None:
+    resets: list[int] = []
+
+    class Counting(Inference):
+        def reset(self) -> None:
+            resets.append(len(resets))
+            super().reset()
+
+        def scores(self, window: Array) -> Float32Array:
+            resets.append(-1)
+            return super().scores(window)
+
+    manifest = watch_manifest()
+    run_golden(Counting(manifest, load_model(MODEL.read_bytes(), "onnx")), watch_windows())
+    assert resets == [0, -1, -1, -1, 4]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.uint8, np.int16, bool])
+def test_prepared_windows_of_another_type_are_refused(
+    tmp_path: Path, wake_word: Inference, dtype: Any
+) -> None:
+    scores = np.zeros((12, 1), np.float32)
+    with pytest.raises(BundleRefused, match=r"golden\.npz: windows .* expected int8 and numbers"):
+        check_prepared(tmp_path, wake_word, packed(windows=codes().astype(dtype), scores=scores))
+    with pytest.raises(BundleRefused, match=r"expected \[12, 1, 3, 40\] and \[12, 1\]"):
+        check_prepared(tmp_path, wake_word, packed(windows=codes()[:, 0], scores=scores))

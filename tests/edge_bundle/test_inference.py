@@ -13,9 +13,12 @@ from edge_bundle.features import Standardise
 from edge_bundle.inference import Inference
 from edge_bundle.manifest import Tensor, Tensors
 from edge_bundle.runtimes.loader import load_model
+from edge_bundle.tensor import Array, TensorSpec
 from tests.edge_bundle.bundles import (
     LABELS,
     MODEL,
+    WAKE_WORD,
+    prepared_manifest,
     watch_manifest,
     watch_windows,
     write_small_bundle,
@@ -74,3 +77,82 @@ def test_model_with_other_tensors_than_the_manifest_is_refused(tensors: Tensors)
 def test_bundle_whose_model_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelRefused):
         Inference.open(write_small_bundle(tmp_path))
+
+
+# --- prepared tensors
+
+
+class Doubler:
+    """A simulated model whose output is twice its input, in the input's own type."""
+
+    def __init__(self, dtype: str, outputs: int = 1) -> None:
+        self.inputs: tuple[TensorSpec, ...] = (TensorSpec("x", (1, 3), dtype),)
+        self.outputs = tuple(TensorSpec(f"y{i}", (1, 3), dtype) for i in range(outputs))
+        self.stateful = False
+        self.taken = np.zeros((1, 3), dtype)
+
+    def input(self, index: int) -> Array:
+        return (self.taken,)[index]
+
+    def invoke(self) -> None:
+        """Nothing to do: the output is the input's."""
+
+    def output(self, index: int) -> Array:
+        return self.taken * (index + 2)
+
+    def reset(self) -> None:
+        """Nothing is remembered."""
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def prepared(model: Doubler) -> Inference:
+    tensors = Tensors(
+        tuple(Tensor(t.name, t.shape, t.dtype) for t in model.inputs),
+        tuple(Tensor(t.name, t.shape, t.dtype) for t in model.outputs),
+    )
+    return Inference(prepared_manifest(tensors=tensors), model)
+
+
+def test_whole_numbers_reach_the_model_exactly() -> None:
+    model = Doubler("int64")
+    tokens = np.array([[2**53 + 1, -(2**62) + 1, 7]], np.int64)
+    prepared(model).scores(tokens)
+    assert model.taken.tolist() == tokens.tolist()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8", "uint8", "int16", "int32"])
+def test_all_outputs_are_given_one_after_another_as_float32(dtype: str) -> None:
+    scores = prepared(Doubler(dtype, outputs=2)).scores(np.array([[1, 2, 3]], dtype))
+    assert scores.dtype == np.float32
+    assert scores.tolist() == [2, 4, 6, 3, 6, 9]
+
+
+@pytest.mark.parametrize(
+    "window", [np.zeros((1, 3), np.float32), np.zeros(3, np.int8), np.zeros((1, 1), np.int8)]
+)
+def test_a_prepared_tensor_is_neither_converted_nor_broadcast(window: Array) -> None:
+    with pytest.raises(ValueError, match=r"expected int8 \[1, 3\]"):
+        prepared(Doubler("int8")).scores(window)
+
+
+def test_codes_of_a_real_model_are_taken_as_they_are() -> None:
+    pytest.importorskip("ai_edge_litert")
+    model = load_model(WAKE_WORD.read_bytes(), "tflite")
+    inference = Inference(prepared_manifest(), model)
+    codes = np.random.default_rng(0).integers(-128, 128, (1, 3, 40)).astype(np.int8)
+    assert inference.scores(codes).shape == (1,)
+    np.testing.assert_array_equal(model.input(0), codes)
+
+
+def test_scores_without_a_decision_name_no_label() -> None:
+    manifest = watch_manifest(decision=None)
+    inference = Inference(manifest, load_model(MODEL.read_bytes(), "onnx"))
+    (window,) = watch_windows(1)
+    scores = inference.scores(window)
+    np.testing.assert_allclose(scores[1:], reference(window), atol=1e-6)
+    with pytest.raises(
+        BundleRefused, match=r"^watch-1\.0\.0-onnx-float\.bundle: .*no \[decision\]"
+    ):
+        inference.decide(window)

@@ -12,7 +12,7 @@ from edge_bundle import manifest as manifests
 from edge_bundle.errors import BundleRefused
 from edge_bundle.features import Standardise
 from edge_bundle.manifest import Limits, Manifest, Member, Reference, Requires, Tensor, Tensors
-from tests.edge_bundle.bundles import STREAM, watch_manifest
+from tests.edge_bundle.bundles import LABELS, STREAM, prepared_manifest, watch_manifest
 
 
 def changed(path: str, value: object) -> bytes:
@@ -101,7 +101,7 @@ def test_too_large_is_refused_before_it_is_parsed() -> None:
 
 
 TENSORS = watch_manifest().tensors
-DECISION = watch_manifest().decision
+DECISION = manifests.Classification(LABELS, output="probabilities")
 
 
 @pytest.mark.parametrize(
@@ -223,3 +223,94 @@ def test_bytes_do_not_depend_on_the_order_of_files(manifest: Manifest) -> None:
     turned = dict(reversed(manifest.files.items()))
     other = msgspec.structs.replace(manifest, files=turned)
     assert manifests.encode(other) == manifests.encode(manifest)
+
+
+# --- without a stream, without a decision
+
+LABELLED = manifests.Classification(("no", "yes"))
+PLAIN = "bool, float16, float32, int16, int32, int64, int8, uint8"
+LATER = {"metric", "holdout_windows", "plan_sha256", "runtime", "machine"}
+
+
+def taking(dtype: str, *more: Tensor) -> Tensors:
+    outputs = prepared_manifest().tensors.outputs
+    return Tensors((Tensor("x", (1, 4), dtype), *more), outputs)
+
+
+@pytest.mark.parametrize("dtype", sorted(manifests.PREPARED))
+def test_prepared_tensors_of_any_plain_type_are_taken(dtype: str) -> None:
+    manifest = prepared_manifest(tensors=taking(dtype))
+    assert manifests.decode(manifests.encode(manifest)) == manifest
+    assert (manifest.window_shape, manifest.window_dtype) == ((1, 4), dtype)
+
+
+def test_a_decision_needs_no_stream() -> None:
+    outputs = (Tensor("a", (1, 3), "float32"), Tensor("b", (1, 2), "float32"))
+    decision = manifests.Classification(("no", "yes"), output="b")
+    tensors = Tensors(taking("int32").inputs, outputs)
+    manifest = prepared_manifest(tensors=tensors, decision=decision)
+    assert manifests.decode(manifests.encode(manifest)) == manifest
+    assert manifest.scores_count == 2
+    assert msgspec.structs.replace(manifest, decision=None).scores_count == 5
+
+
+def test_a_stream_needs_no_decision() -> None:
+    manifest = watch_manifest(decision=None)
+    assert manifests.decode(manifests.encode(manifest)) == manifest
+    assert (manifest.window_shape, manifest.scores_count) == ((100, 6), 8)
+
+
+def test_what_is_not_there_is_left_out() -> None:
+    prepared = json.loads(manifests.encode(prepared_manifest()))
+    assert not {"stream", "decision"} & prepared.keys()
+    assert not LATER & prepared["provenance"].keys()
+    full = watch_manifest(
+        provenance=manifests.Provenance(
+            "0" * 64, "r", None, None, 3, 0.5, 0.5, "accuracy", 2, "1" * 64, "onnxruntime 1", "arm"
+        )
+    )
+    assert json.loads(manifests.encode(full))["provenance"].keys() >= LATER
+    assert manifests.decode(manifests.encode(full)) == full
+
+
+@pytest.mark.parametrize(
+    ("manifest", "message"),
+    [
+        (
+            prepared_manifest(features=(Standardise((0.0,), (1.0,)),)),
+            "features: there is no stream; a prepared tensor is taken as it is",
+        ),
+        (
+            prepared_manifest(tensors=taking("float64")),
+            f"tensors.inputs[0].dtype: 'float64', expected one of {PLAIN}",
+        ),
+        (
+            prepared_manifest(tensors=taking("int8", Tensor("y", (1,), "int8"))),
+            "tensors.inputs: x 1x4, y 1, expected one",
+        ),
+        (
+            prepared_manifest(decision=LABELLED),
+            "decision.labels: 2 labels, the model gives 1 scores",
+        ),
+    ],
+)
+def test_contradiction_of_a_prepared_one_is_refused_by_field(
+    manifest: Manifest, message: str
+) -> None:
+    with pytest.raises(BundleRefused) as refused:
+        manifests.decode(manifests.encode(manifest))
+    assert str(refused.value) == f"manifest.json: {message}"
+
+
+def test_only_a_bundle_with_stream_and_decision_runs_on_live_samples() -> None:
+    assert watch_manifest().expect_stream() == STREAM
+    for manifest, why in (
+        (prepared_manifest(), "takes prepared tensors: it has no [stream]; build it with --spec"),
+        (
+            watch_manifest(decision=None),
+            "gives bare scores: it has no [decision]; build it with --spec",
+        ),
+    ):
+        with pytest.raises(BundleRefused) as refused:
+            manifest.expect_stream()
+        assert str(refused.value) == f"{manifest.file_name} {why}"

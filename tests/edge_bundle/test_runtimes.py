@@ -91,6 +91,12 @@ def run_stream(model: Model, steps: list[Array]) -> list[int]:
     return said
 
 
+def test_only_a_file_with_variables_says_that_it_is_stateful(
+    watch: Model, wake_word: Model
+) -> None:
+    assert (watch.stateful, wake_word.stateful) == (False, True)
+
+
 def test_tflite_remembers_its_stream_until_it_is_reset(wake_word: Model) -> None:
     # Spoken sound is not at hand; this noise makes the model say a little now and then.
     noise = np.random.default_rng(0)

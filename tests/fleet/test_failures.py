@@ -175,6 +175,16 @@ def test_bundles_of_two_versions_are_no_variants(tmp_path: Path) -> None:
         world.push(world.bundle("1.0.0"), world.bundle("1.0.0", salt="other"))
 
 
+def test_a_bundle_that_is_not_for_live_samples_is_not_pushed(tmp_path: Path) -> None:
+    bundle = absent(tmp_path).bundle("1.0.0", stream=None)
+    done = call_command("--dir", str(tmp_path / "fleet"), "push", str(bundle.path), "--to", "g")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr == (
+        "edge-fleet: watch-1.0.0-onnx-float.bundle takes prepared tensors: it has no [stream]; "
+        "build it with --spec\n"
+    )
+
+
 def test_a_group_that_cannot_stand_in_a_topic_is_refused(tmp_path: Path) -> None:
     world = absent(tmp_path)
     done = world.call("push", str(world.bundle("1.0.0").path), "--to", "a/#")

@@ -97,7 +97,8 @@ def test_the_installed_commands_convert_and_replay(environment: Path, tmp_path: 
         *("--spec", str(watch / "stream.toml")),
         *("--calibration", f"{recording}#0-4,6,11"),
         *("--evaluation", f"{recording}#5,7-10,12,13"),
-        *("--name", "watch", "--version", "1.0.0", "--out", str(tmp_path)),
+        *("--precision", "int8", "--name", "watch", "--version", "1.0.0"),
+        *("--out", str(tmp_path)),
         cwd=tmp_path,
     )
     assert built.returncode == 0, built.stderr

@@ -1,0 +1,1 @@
+"""Models of other frameworks, brought to ONNX by the frameworks' own exporters."""

@@ -1,0 +1,138 @@
+"""A process of its own for each export.
+
+A framework prints, warns, crashes and takes a gigabyte: none of that reaches the build.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from threading import Thread
+from typing import IO, Final
+
+import msgspec
+
+from convert.importers.imported import Imported
+from convert.importers.kinds import EXPORTERS, Kind
+from convert.importers.worker import ANSWER, MODEL, Answer
+from convert.source import MAX_MODEL_BYTES
+from edge_bundle.errors import ConfigError, ModelRefused
+
+LIMIT_S: Final = 600.0
+GRACE_S: Final = 5.0
+"""For the end of the output, once its process is gone."""
+MAX_OUTPUT_BYTES: Final = 64 << 10
+"""The end of what a process printed, which says why it died."""
+MAX_ANSWER_BYTES: Final = 1 << 20
+START: Final = (
+    # Not `python -m`: that would load modules from the folder that the user happens to be in.
+    "import sys; sys.path[:] = sys.argv.pop(1).split('\\n'); "
+    "from convert.importers.worker import main; main()"
+)
+
+
+def run_child(kind: Kind, path: Path, trust: bool, limit_s: float = LIMIT_S) -> Imported:
+    """Export a file in a new process.
+
+    Args:
+        limit_s: seconds after which it is killed.
+    Raises: ConfigError, ModelRefused: one line that begins with the path.
+    """
+    framework = EXPORTERS[kind].framework
+    with tempfile.TemporaryDirectory(prefix="edge-convert-") as name:
+        folder = Path(name)
+        code, output = _run(_command(kind, path, trust, folder), folder, limit_s)
+        if code is None:
+            raise ModelRefused(f"{path}: {framework} took longer than {limit_s:g} s to export it")
+        answer = _read_answer(folder / ANSWER)
+        if answer is None:
+            raise ModelRefused(
+                f"{path}: {framework} {_describe_end(code)} while exporting it{_last_line(output)}"
+            )
+        if answer.usage is not None:
+            raise ConfigError(f"{path}: {answer.usage}")
+        if answer.refused is not None:
+            raise ModelRefused(f"{path}: {answer.refused}")
+        length = (folder / MODEL).stat().st_size
+        if length > MAX_MODEL_BYTES:
+            raise ModelRefused(f"{path}: {length} bytes as ONNX, at most {MAX_MODEL_BYTES}")
+        data = (folder / MODEL).read_bytes()
+    return Imported(data, answer.framework, answer.exporter, answer.notes)
+
+
+def _command(kind: Kind, path: Path, trust: bool, folder: Path) -> list[str]:
+    places = [os.path.abspath(place) for place in sys.path]
+    if trust:
+        # Where a pickle's own classes are; last, so that nothing there shadows a framework.
+        places.append(str(Path.cwd()))
+    trusted = "trusted" if trust else "untrusted"
+    file = os.path.abspath(path)
+    return [sys.executable, "-c", START, "\n".join(places), kind.value, file, trusted, str(folder)]
+
+
+def _run(command: list[str], folder: Path, limit_s: float) -> tuple[int | None, bytes]:
+    """Return the exit code, None when it was killed for its time, and the end of its output."""
+    environment = {**os.environ, "KERAS_BACKEND": "torch", "KERAS_HOME": str(folder)}
+    # In its folder, where the reports that exporters leave behind go away with it.
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    tail = bytearray()
+    reader = Thread(target=_keep_end, args=(process.stdout, tail), daemon=True)
+    reader.start()
+    try:
+        code: int | None = process.wait(limit_s)
+    except subprocess.TimeoutExpired:
+        code = None
+    finally:
+        # Also when we are interrupted, and whatever processes it started.
+        _kill_group(process)
+        process.wait()
+        # What left the group holds the pipe open, and its output is not worth a wait.
+        reader.join(GRACE_S)
+    return code, bytes(tail)
+
+
+def _kill_group(process: "subprocess.Popen[bytes]") -> None:
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def _keep_end(stream: IO[bytes], tail: bytearray) -> None:
+    with stream:
+        while chunk := os.read(stream.fileno(), 1 << 16):
+            tail += chunk
+            del tail[:-MAX_OUTPUT_BYTES]
+
+
+def _read_answer(file: Path) -> Answer | None:
+    """Return None where the process did not get as far as a whole answer."""
+    try:
+        with file.open("rb") as stream:
+            return msgspec.json.decode(stream.read(MAX_ANSWER_BYTES), type=Answer)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def _describe_end(code: int) -> str:
+    if code >= 0:
+        return f"ended with exit code {code}"
+    name = signal.Signals(-code).name
+    return f"was killed by {name}{', perhaps for want of memory' if name == 'SIGKILL' else ''},"
+
+
+def _last_line(output: bytes) -> str:
+    lines = output.decode(errors="replace").split("\n")
+    said = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return f"; its last line: {said[:300]}" if said else ""

@@ -1,0 +1,101 @@
+"""The files of a plan, made again from the model that it was made for."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from convert import plan as plans
+from convert.bundling import MODELS, check_folder, move_into_place, staging_folder
+from convert.float_models import prepare_models
+from convert.intake import read_source
+from convert.parity import measure_parity
+from convert.plan import Plan, Variant
+from convert.progress import Progress
+from convert.recipes import FloatModel, Format, emit
+from convert.source import Source
+from edge_bundle.errors import ArtifactRefused, ConfigError
+
+SEEDED_SAMPLES = 8
+"""That prove the steps to the plain form again; the plan has none of the real ones."""
+
+
+def reproduce(
+    plan: Path, model: Path, out: Path, trust: bool, progress: Progress
+) -> Sequence[Path]:
+    """Write the model file of each variant as ``NAME-VERSION-VARIANT.onnx`` or ``.tflite``.
+
+    Args:
+        plan: ``plan.json`` of a build.
+        model: the file that the build was given.
+        out: where the files go.
+        trust: as for the build.
+        progress: told what begins.
+    Raises: ConfigError: no such file, or the folder cannot be written. ArtifactRefused: another
+        model than the plan's, or other bytes came out.
+    """
+    check_folder(out)
+    decided = read_plan(plan)
+    source = read_source(model, trust, progress)
+    if source.sha256 != decided.source_sha256:
+        raise ArtifactRefused(
+            f"{model}: sha256 {source.sha256}, the plan is for {decided.source_sha256}"
+        )
+    floats = _float_models(source, decided, progress)
+    made = []
+    for variant in decided.variants:
+        progress(f"emitting {variant.variant}")
+        made.append((variant, _emit(variant, floats[variant.recipe.format], decided)))
+    with staging_folder(out) as folder:
+        staged = []
+        for variant, data in made:
+            suffix = Path(MODELS[variant.recipe.format]).suffix
+            file = folder / f"{decided.name}-{decided.version}-{variant.variant}{suffix}"
+            file.write_bytes(data)
+            staged.append(file)
+        return move_into_place(staged, out)
+
+
+def read_plan(path: Path) -> Plan:
+    """Read ``plan.json``.
+
+    Raises: ConfigError: no such file. ArtifactRefused: not a plan.
+    """
+    try:
+        return plans.decode(path.read_bytes(), str(path))
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror or error}") from None
+
+
+def _float_models(source: Source, plan: Plan, progress: Progress) -> Mapping[Format, FloatModel]:
+    rng = np.random.default_rng(0)
+    kind = np.dtype(source.input.dtype)
+    shape = source.input.shape
+    samples = [
+        rng.standard_normal(shape).astype(kind)
+        if kind.kind == "f"
+        else rng.integers(0, 2, shape).astype(kind)
+        for _ in range(SEEDED_SAMPLES)
+    ]
+    formats = tuple(dict.fromkeys(v.recipe.format for v in plan.variants))
+    parity = measure_parity(source, plan.outputs, samples)
+    return prepare_models(parity, formats, None, progress).by_format
+
+
+def _emit(variant: Variant, model: FloatModel, plan: Plan) -> bytes:
+    if plans.digest(model.data) != variant.float_sha256:
+        raise ArtifactRefused(f"{variant.variant}: the float model comes out otherwise{_why(plan)}")
+    method = variant.recipe.ranges
+    ranges = {method: plans.to_ranges(variant.ranges)} if method else {}
+    data = emit(FloatModel(model.format, model.data, ranges, model.tensors), variant.recipe)
+    if plans.digest(data) != variant.model_sha256:
+        raise ArtifactRefused(f"{variant.variant}: other bytes come out{_why(plan)}")
+    return data
+
+
+def _why(plan: Plan) -> str:
+    """Name the emitters whose versions differ."""
+    here = plans.emitter_versions()
+    names = [n for n in plan.versions if here.get(n) != plan.versions[n]]
+    told = [f"{n} {plan.versions[n]}, here {here.get(n, 'none')}" for n in names]
+    return f": the plan was made with {'; '.join(told)}" if told else ""

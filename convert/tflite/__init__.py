@@ -1,0 +1,1 @@
+"""TFLite files: made of ONNX graphs, observed, quantized."""

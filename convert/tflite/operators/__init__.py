@@ -1,0 +1,1 @@
+"""ONNX operators in terms of TFLite's, a module for each family."""

@@ -1,0 +1,153 @@
+"""A plan makes the same bytes again from the same model, or says why it cannot."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from convert import plan as plans
+from convert import reproduction
+from convert.plan import Plan
+from convert.products import Built
+from convert.reproduction import read_plan, reproduce
+from edge_bundle.archive import read_bundle
+from edge_bundle.errors import ArtifactRefused, ConfigError
+from tests.convert.classifier import Told, echo
+from tests.convert.small_build import Workshop, open_workshop
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workshop, Built]:
+    workshop = open_workshop(tmp_path_factory.mktemp("finished"))
+    return workshop, workshop.build()
+
+
+@pytest.fixture
+def workshop(finished: tuple[Workshop, Built]) -> Workshop:
+    return finished[0]
+
+
+@pytest.fixture
+def built(finished: tuple[Workshop, Built]) -> Built:
+    return finished[1]
+
+
+def again(plan: Path, model: Path, out: Path) -> list[Path]:
+    return list(reproduce(plan, model, out, False, Told()))
+
+
+def write(file: Path, plan: Plan) -> Path:
+    file.write_bytes(plans.encode(plan))
+    return file
+
+
+def test_the_same_bytes_come_out_again(workshop: Workshop, built: Built, tmp_path: Path) -> None:
+    (file,) = again(built.plan, workshop.order.model, tmp_path / "again")
+    assert file == tmp_path / "again" / "small-1.0.0-onnx-int8.onnx"
+    assert file.read_bytes() == read_bundle(built.paths[0]).model()
+    assert list((tmp_path / "again").iterdir()) == [file]
+
+
+@pytest.mark.parametrize("precision", ["dynamic", "fp16", "float"])
+def test_other_kinds_come_out_again(workshop: Workshop, tmp_path: Path, precision: str) -> None:
+    made = workshop.build(precision=precision, calibration=None, out=tmp_path / "dist")
+    (file,) = again(made.plan, workshop.order.model, tmp_path / "again")
+    assert file.read_bytes() == read_bundle(made.paths[0]).model()
+
+
+def test_all_formats_of_a_plan_come_out_again(workshop: Workshop, tmp_path: Path) -> None:
+    pytest.importorskip("ai_edge_litert")
+    pytest.importorskip("ai_edge_quantizer")
+    made = workshop.build(formats=("onnx", "tflite"), out=tmp_path / "dist")
+    files = again(made.plan, workshop.order.model, tmp_path / "again")
+    assert {f.suffix for f in files} == {".onnx", ".tflite"}
+    assert [f.read_bytes() for f in files] == [read_bundle(p).model() for p in made.paths]
+
+
+def test_nodes_that_were_left_in_float_stay_float(
+    workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Three layers of int8 are further from float than this allows, and two are not.
+    monkeypatch.chdir(workshop.folder)
+    (workshop.folder / "close.py").write_text(
+        "def judge(outputs, y, reference):\n"
+        "    return -abs(outputs['scores'] - reference['scores']).mean(axis=(1, 2))\n"
+    )
+    made = workshop.build(
+        metric="close:judge", precision="int8", max_drop=0.65, out=tmp_path / "dist"
+    )
+    plan = read_plan(made.plan)
+    assert plan.variants[0].recipe.float_nodes
+    (file,) = again(made.plan, workshop.order.model, tmp_path / "again")
+    assert file.read_bytes() == read_bundle(made.paths[0]).model()
+
+
+def refused(plan: Path, model: Path, out: Path) -> str:
+    with pytest.raises(ArtifactRefused) as stop:
+        again(plan, model, out)
+    assert not out.exists()
+    return str(stop.value)
+
+
+def test_another_model_is_refused(built: Built, tmp_path: Path) -> None:
+    other = tmp_path / "echo.onnx"
+    other.write_bytes(echo())
+    line = refused(built.plan, other, tmp_path / "again")
+    assert line.startswith(f"{other}: sha256 {plans.digest(echo())}, the plan is for ")
+
+
+def test_other_bytes_are_refused(workshop: Workshop, built: Built, tmp_path: Path) -> None:
+    plan = read_plan(built.plan)
+    variant = plan.variants[0]
+    name, ends = next(iter(variant.ranges.items()))
+    wider = msgspec.structs.replace(ends, high=ends.high * 2)
+    changed = msgspec.structs.replace(variant, ranges=variant.ranges | {name: wider})
+    file = write(tmp_path / "p.json", msgspec.structs.replace(plan, variants=(changed,)))
+    line = refused(file, workshop.order.model, tmp_path / "again")
+    assert line == "onnx-int8: other bytes come out"
+
+
+def test_version_that_may_be_why_is_named(workshop: Workshop, built: Built, tmp_path: Path) -> None:
+    plan = read_plan(built.plan)
+    variant = msgspec.structs.replace(plan.variants[0], model_sha256="0" * 64)
+    versions = plan.versions | {"onnxslim": "0.0.1", "magic": "3"}
+    other = msgspec.structs.replace(plan, variants=(variant,), versions=versions)
+    line = refused(write(tmp_path / "p.json", other), workshop.order.model, tmp_path / "again")
+    here = plans.emitter_versions()["onnxslim"]
+    assert line == (
+        "onnx-int8: other bytes come out: the plan was made with "
+        f"magic 3, here none; onnxslim 0.0.1, here {here}"
+    )
+
+
+def test_plain_form_that_comes_out_otherwise_is_refused(
+    workshop: Workshop, built: Built, tmp_path: Path
+) -> None:
+    plan = read_plan(built.plan)
+    variant = msgspec.structs.replace(plan.variants[0], float_sha256="0" * 64)
+    file = write(tmp_path / "p.json", msgspec.structs.replace(plan, variants=(variant,)))
+    line = refused(file, workshop.order.model, tmp_path / "again")
+    assert line == "onnx-int8: the float model comes out otherwise"
+
+
+def test_failure_in_the_middle_leaves_no_file(
+    workshop: Workshop, built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise KeyError
+
+    monkeypatch.setattr(reproduction, "move_into_place", fail)
+    with pytest.raises(KeyError):
+        again(built.plan, workshop.order.model, tmp_path / "again")
+    assert list((tmp_path / "again").iterdir()) == []
+
+
+def test_plan_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none\.json: No such file or directory$"):
+        read_plan(tmp_path / "none.json")
+
+
+def test_file_that_is_no_plan_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "p.json").write_text("[]")
+    with pytest.raises(ArtifactRefused, match=r"p\.json: not a plan: Expected `object`"):
+        read_plan(tmp_path / "p.json")
