@@ -143,15 +143,16 @@ def _stand_ins(canonical: bytes, tflite: bytes) -> dict[str, str]:
 
     given = {operator.output for operator in operators(tflite)}
     graph = onnx.load_model_from_string(canonical).graph
-    takers = {name: node for node in reversed(graph.node) for name in node.input}
+    # An input or an output that is left out has no name.
+    takers = {name: node for node in reversed(graph.node) for name in node.input if name}
     found = {}
     for node in graph.node:
-        tensor = node.output[0]
+        tensor = next(filter(None, node.output))
         for _ in range(HOPS):
             if tensor in given:
                 found[node.name] = tensor
                 break
             if tensor not in takers:
                 break
-            tensor = takers[tensor].output[0]
+            tensor = next(filter(None, takers[tensor].output))
     return found

@@ -24,7 +24,7 @@ MAX_PROFILE_BYTES: Final = 1 << 20
 
 
 class Profile(Struct, frozen=True, forbid_unknown_fields=True):
-    """Latencies that a board measured, as ``edge-agent measure`` writes them."""
+    """Latencies that a board measured, by the model files' digests."""
 
     machine: str
     """What it is and what it runs, in words."""
@@ -56,7 +56,7 @@ def read_profile(path: Path) -> Profile:
         raise ConfigError(f"--latency: {path}: {error.strerror or error}") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigError(
-            f"--latency: {path}: {error}, expected what 'edge-agent measure' writes"
+            f"--latency: {path}: {error}, expected {{machine, latency_us by sha256}}"
         ) from None
 
 

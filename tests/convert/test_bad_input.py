@@ -221,7 +221,7 @@ def test_latency_profile_that_is_none(small: Example, tmp_path: Path, text: str)
     profile.write_text(text)
     line = small(2, latency=profile)
     assert f"--latency: {profile}: " in line
-    assert line.endswith("expected what 'edge-agent measure' writes")
+    assert line.endswith("expected {machine, latency_us by sha256}")
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import onnxslim
 import pytest
 
 from convert import float_models, onnx2tf
-from convert.canonical import canonicalise
-from convert.float_models import FloatModels, prepare_models, to_tflite
+from convert.canonical import canonicalise, name_nodes, to_bytes
+from convert.float_models import FloatModels, _stand_ins, prepare_models, to_tflite
 from convert.parity import FOLDED, Parity, measure_parity
 from convert.ranges import METHODS
 from convert.source import Source
@@ -23,6 +23,7 @@ from tests.convert.classifier import Told
 from tests.convert.example import (
     IMAGES,
     INPUTS,
+    load,
     network_parity,
     operators,
     output,
@@ -108,16 +109,26 @@ def test_what_was_fused_behind_a_node_stands_for_it(both: FloatModels) -> None:
     assert (model.tensors[conv], model.tensors[gemm]) == ("r", "h")
 
 
-def test_node_that_the_file_does_not_have_has_no_stand_in(tmp_path: Path, told: Told) -> None:
-    """Flattening is only another view of the same values here."""
-    data = graph("float[1,4] x", "h = MatMul (x, w) f = Flatten (h) y = Relu (f)", {"w": (4, 4)})
-    inputs = [row[:, :4] for row in INPUTS]
-    found = prepare_models(
-        parity_of(save(tmp_path / "m.onnx", data), inputs), ["tflite"], None, told
-    )
-    assert set(found.by_format["tflite"].tensors.values()) <= {
-        o.output for o in tflite_operators(found.by_format["tflite"].data)
-    }
+def test_nodes_too_far_before_what_the_file_has_have_no_stand_in() -> None:
+    """An emitter fuses no more than a few; beyond that a name would be a guess."""
+    body = "a = Relu (x) b = Exp (a) c = Abs (b) d = Tanh (c) e = Sqrt (d) y = Neg (e)"
+    model = name_nodes(load(graph("float[1,6] x", body)))
+    other = emit_tflite(graph("float[1,6] x", "y = Neg (x)"))
+    found = _stand_ins(to_bytes(model), other)
+    assert found == {node.name: "y" for node in list(model.graph.node)[2:]}
+
+
+def test_outputs_and_inputs_that_are_left_out_are_no_tensors() -> None:
+    body = ", last = LSTM <hidden_size = 2> (x, w, r) c = Clip (last, , most) y = Neg (c)"
+    weights = {"w": (1, 8, 6), "r": (1, 8, 2), "most": np.float32(1)}
+    model = name_nodes(load(graph("float[3,1,6] x", body, weights)))
+    lstm = model.graph.node[0]
+    assert list(lstm.output) == ["", "last"]
+    lone = model.graph.node.add(op_type="Identity", input=["x"], output=["nowhere"], name="lone")
+    other = emit_tflite(graph("float[3,1,6] x", "last = Neg (x)", outputs="float last"))
+    found = _stand_ins(to_bytes(model), other)
+    assert found == {lstm.name: "last"}
+    assert lone.name not in found
 
 
 @pytest.mark.usefixtures("no_pass")

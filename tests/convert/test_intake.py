@@ -7,6 +7,7 @@ import pytest
 from convert import intake
 from convert.importers.imported import Imported
 from convert.intake import read_source
+from convert.source import Source
 from edge_bundle.errors import ConfigError, ModelRefused
 from edge_bundle.tensor import TensorSpec
 from tests.convert.classifier import Told
@@ -21,7 +22,7 @@ def trusted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(intake, "require_safe", lambda *_: None)
 
 
-def read(path: Path) -> intake.Source:  # type: ignore[name-defined]
+def read(path: Path) -> Source:
     return read_source(path, trust=False, progress=Told())
 
 

@@ -25,8 +25,8 @@ def test_profile_is_what_a_board_wrote(tmp_path: Path) -> None:
     [
         (b"", "truncated"),
         (b"hello", "malformed"),
-        (b'"\xff"', "expected what 'edge-agent measure' writes"),
-        (b'{"machine": "\xff", "latency_us": {}}', "expected what 'edge-agent measure' writes"),
+        (b'"\xff"', "expected {machine, latency_us by sha256}"),
+        (b'{"machine": "\xff", "latency_us": {}}', "expected {machine, latency_us by sha256}"),
         (b"{}", "missing required field `machine`"),
         (b'{"machine": "m", "latency_us": {"abc": 1}}', "matching regex"),
         (b'{"machine": "m", "latency_us": {"%s": 0}}' % (b"a" * 64), "> 0"),

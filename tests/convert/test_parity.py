@@ -178,6 +178,7 @@ def test_outputs_are_real_values_and_the_work_is_reported(kind: str) -> None:
     data = network() if kind == "onnx" else emit_tflite(network())
     told: list[tuple[int, int]] = []
     (scores,) = run_model(data, kind, IMAGES[:3], lambda done, of: told.append((done, of)))
-    assert (scores.shape, scores.dtype) == ((3, 1, 3), np.float32)  # type: ignore[comparison-overlap]
+    assert scores.shape == (3, 1, 3)
+    assert scores.dtype == np.float32
     np.testing.assert_allclose(scores.sum(-1), 1, rtol=1e-6)
     assert told == [(1, 3), (2, 3), (3, 3)]

@@ -155,7 +155,7 @@ def test_missing_range_is_refused_in_one_line(model: FloatModel) -> None:
 
 
 def test_same_recipe_gives_the_same_bytes(model: FloatModel) -> None:
-    ranges = dict(reversed(model.ranges["min-max"].items()))  # type: ignore[call-overload]
+    ranges = dict(list(model.ranges["min-max"].items())[::-1])
     for recipe in (UINT8, Static("int8", WEIGHTED, reduce_range=True)):
         one = quantize_static(model.data, model.ranges["min-max"], recipe, keep_float=["b", "a"])
         assert quantize_static(model.data, ranges, recipe, keep_float={"a", "b"}) == one
