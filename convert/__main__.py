@@ -17,7 +17,7 @@ from edge_bundle.command import run_command
 from edge_bundle.errors import BudgetMissed, ConfigError, Exit
 
 if TYPE_CHECKING:
-    from convert.products import Built
+    from convert.products.writing import Built
 
 NAME = "edge-convert"
 NEEDED = ("onnx", "onnxruntime", "onnxslim", "rich")
@@ -175,8 +175,8 @@ def inspect(model: Path, as_json: bool) -> None:
     _require()
     import msgspec
 
-    from convert.inspection import inspect_model
-    from convert.inspection_text import describe_inspection
+    from convert.inspection.survey import inspect_model
+    from convert.inspection.text import describe_inspection
 
     inspection = inspect_model(model)
     text = msgspec.json.encode(inspection).decode() if as_json else describe_inspection(inspection)
@@ -265,7 +265,7 @@ def emit(plan: Path, model: Path, out: Path, trust: bool, as_json: bool) -> None
 @click.option("--python", type=click.Path(path_type=Path), help="Python to make it with.")
 def setup_tflite(python: Path | None) -> None:
     """Set up onnx2tf, for models that TFLite files cannot be made of directly."""
-    from convert.setup import setup_environment
+    from convert.onnx2tf.setup import setup_environment
 
     with show_progress() as progress:
         click.echo(setup_environment(progress, python))

@@ -7,25 +7,25 @@ from typing import Final, Literal
 
 import numpy as np
 
-from convert.bundling import check_folder
+from convert.choice.latency import Profile, read_profile
+from convert.choice.recipes import Format
+from convert.choice.selection import Choice, Selection
 from convert.findings import Precision
 from convert.float_models import FloatModels, prepare_models
-from convert.identity import check_version, choose_name
+from convert.given.samples import Samples, read_samples, separate
+from convert.given.source import Source, check_input, choose_outputs
+from convert.given.spec import EMPTY, SpecFile, read_spec
+from convert.given.windows import spread
 from convert.intake import read_source
-from convert.latency import Profile, read_profile
-from convert.measurement import Judge, choose_metric
-from convert.metrics import load_function
+from convert.judgement.allowance import Allowance
+from convert.judgement.judge import Judge, choose_metric
+from convert.judgement.metrics import load_function
 from convert.parity import Parity, measure_parity, run_model
-from convert.products import Built, Outcome, write_products
+from convert.products.bundling import check_folder
+from convert.products.identity import check_version, choose_name
+from convert.products.writing import Built, Outcome, write_products
 from convert.progress import Progress
-from convert.recipes import Format
-from convert.samples import Samples, read_samples, separate
-from convert.search import Allowance
-from convert.selection import Choice, Selection
-from convert.source import Source, check_input, choose_outputs
-from convert.spec import EMPTY, SpecFile, read_spec
 from convert.targets import Target, read_target
-from convert.windows import spread
 from edge_bundle.errors import ConfigError, ModelRefused
 
 PARITY_SAMPLES: Final = 32

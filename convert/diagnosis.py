@@ -3,19 +3,19 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from convert.choice.recipes import Format, static_recipes
+from convert.choice.selection import rank_statically
+from convert.choice.sensitivity import measure_damage
 from convert.findings import Damage
 from convert.float_models import prepare_models
+from convert.given.samples import read_samples
+from convert.given.source import check_input, choose_outputs
+from convert.given.spec import EMPTY, read_spec
+from convert.given.windows import spread
 from convert.intake import read_source
 from convert.parity import measure_parity
 from convert.progress import Progress
-from convert.recipes import Format, static_recipes
-from convert.samples import read_samples
-from convert.selection import rank_statically
-from convert.sensitivity import measure_damage
-from convert.source import check_input, choose_outputs
-from convert.spec import EMPTY, read_spec
 from convert.targets import read_target
-from convert.windows import spread
 
 RANKED_ON = 32
 """Calibration samples that are run for each node."""

@@ -6,14 +6,14 @@ from typing import Final
 
 import onnx
 
-from convert.calibration import observe_onnx
-from convert.canonical import canonicalise
+from convert.choice.recipes import FloatModel, Format
+from convert.given.samples import Samples
+from convert.onnx.calibration import observe_onnx
+from convert.onnx.canonical import canonicalise
+from convert.onnx.unrolling import unroll
 from convert.parity import FOLDED, Parity
 from convert.progress import Progress
 from convert.ranges import METHODS, Method, Range, Seen, choose_ranges
-from convert.recipes import FloatModel, Format
-from convert.samples import Samples
-from convert.unrolling import unroll
 from edge_bundle.errors import ConfigError, ModelRefused
 
 HOPS: Final = 4
@@ -79,7 +79,7 @@ def to_tflite(canonical: bytes, parity: Parity, progress: Progress) -> tuple[byt
     Raises: ModelRefused: neither our own emitter nor onnx2tf can make one. ConfigError: onnx2tf is
         needed and not set up.
     """
-    from convert.onnx2tf import convert_onnx
+    from convert.onnx2tf.conversion import convert_onnx
     from convert.tflite.emission import emit_tflite
 
     path = parity.source.path

@@ -3,12 +3,12 @@
 from dataclasses import replace
 from pathlib import Path
 
+from convert.given.source import Source, read_bounded, read_onnx
 from convert.importers.importer import import_model
+from convert.inspection.trial import require_safe
 from convert.progress import Progress
-from convert.source import Source, read_bounded, read_onnx
 from convert.tflite.flatbuffer import IDENTIFIER
 from convert.tflite.source import read_tflite
-from convert.trial import require_safe
 
 
 def read_source(path: Path, trust: bool, progress: Progress) -> Source:

@@ -9,8 +9,15 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from convert.anatomy import Anatomy
-from convert.bundling import (
+from convert.findings import Precision
+from convert.given.samples import Labels, Samples, read_labels, read_samples
+from convert.given.source import Source, check_input, choose_outputs, read_bounded
+from convert.given.spec import EMPTY, SpecFile, read_spec
+from convert.inspection.anatomy import Anatomy
+from convert.inspection.survey import guess_format, read_anatomy
+from convert.inspection.trial import require_safe
+from convert.judgement.metrics import answers
+from convert.products.bundling import (
     GOLDEN,
     MODELS,
     check_folder,
@@ -19,21 +26,14 @@ from convert.bundling import (
     stage_bundle,
     staging_folder,
 )
-from convert.evidence import (
+from convert.products.evidence import (
     TOLERANCES,
     choose_golden,
     count_golden,
     golden_tolerance,
     seed_windows,
 )
-from convert.findings import Precision
-from convert.identity import Identity, check_version, choose_name
-from convert.inspection import guess_format, read_anatomy
-from convert.metrics import answers
-from convert.samples import Labels, Samples, read_labels, read_samples
-from convert.source import Source, check_input, choose_outputs, read_bounded
-from convert.spec import EMPTY, SpecFile, read_spec
-from convert.trial import require_safe
+from convert.products.identity import Identity, check_version, choose_name
 from edge_bundle.errors import ConfigError, ModelRefused
 from edge_bundle.golden import pack_golden, run_golden
 from edge_bundle.inference import Inference

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 import onnxruntime
 
-from convert.source import Source, first_line
+from convert.given.source import Source, first_line
 from edge_bundle.errors import ModelRefused
 from edge_bundle.runtimes.loader import load_model
 from edge_bundle.runtimes.model import read_output

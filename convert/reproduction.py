@@ -5,15 +5,15 @@ from pathlib import Path
 
 import numpy as np
 
-from convert import plan as plans
-from convert.bundling import MODELS, check_folder, move_into_place, staging_folder
+from convert.choice.recipes import FloatModel, Format, emit
 from convert.float_models import prepare_models
+from convert.given.source import Source
 from convert.intake import read_source
 from convert.parity import measure_parity
-from convert.plan import Plan, Variant
+from convert.products import plan as plans
+from convert.products.bundling import MODELS, check_folder, move_into_place, staging_folder
+from convert.products.plan import Plan, Variant
 from convert.progress import Progress
-from convert.recipes import FloatModel, Format, emit
-from convert.source import Source
 from edge_bundle.errors import ArtifactRefused, ConfigError
 
 SEEDED_SAMPLES = 8

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from convert import findings as reports
-from convert import plan as plans
 from convert.findings import Findings
+from convert.products import plan as plans
 from convert.report.page import render_page
 from convert.report.terminal import describe
 from edge_bundle.archive import read_bundle

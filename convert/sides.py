@@ -7,9 +7,9 @@ from typing import Final
 
 import numpy as np
 
-from convert.inspection import ZIP_MARK, guess_format, read_anatomy
-from convert.source import read_bounded
-from convert.trial import require_safe
+from convert.given.source import read_bounded
+from convert.inspection.survey import ZIP_MARK, guess_format, read_anatomy
+from convert.inspection.trial import require_safe
 from edge_bundle.archive import read_bundle
 from edge_bundle.errors import RecordingRefused
 from edge_bundle.features import compile_steps

@@ -12,8 +12,8 @@ from benchmarks.conversion.judge import Metric
 from benchmarks.conversion.metrics import accuracy, agreement, frame_f1
 from benchmarks.conversion.music import read_music
 from benchmarks.conversion.samples import Data, Samples, read_activities, read_labelled
-from convert.spec import read_spec
-from convert.windows import cut_windows
+from convert.given.spec import read_spec
+from convert.given.windows import cut_windows
 
 WATCH = ROOT / "examples" / "watch"
 WATCH_RECORDINGS = f"{WATCH / 'watch_example.npz'}#0-6", f"{WATCH / 'watch_example.npz'}#7-13"

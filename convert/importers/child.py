@@ -14,10 +14,10 @@ from typing import IO, Final
 
 import msgspec
 
+from convert.given.source import MAX_MODEL_BYTES
 from convert.importers.imported import Imported
 from convert.importers.kinds import EXPORTERS, Kind
 from convert.importers.worker import ANSWER, MODEL, Answer
-from convert.source import MAX_MODEL_BYTES
 from edge_bundle.errors import ConfigError, ModelRefused
 
 LIMIT_S: Final = 600.0

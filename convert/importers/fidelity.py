@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from convert.source import first_line
+from convert.given.source import first_line
 from edge_bundle.errors import ModelRefused
 from edge_bundle.tensor import Array
 

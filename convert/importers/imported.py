@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from convert.source import first_line
+from convert.given.source import first_line
 
 
 @dataclass(frozen=True, slots=True)

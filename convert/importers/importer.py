@@ -4,10 +4,10 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
+from convert.given.source import MAX_MODEL_BYTES
 from convert.importers.child import run_child
 from convert.importers.imported import Imported
 from convert.importers.kinds import EXPORTERS, REFUSALS, recognise
-from convert.source import MAX_MODEL_BYTES
 from edge_bundle.errors import ConfigError, ModelRefused
 
 

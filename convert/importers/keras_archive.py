@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Final
 from zipfile import is_zipfile
 
+from convert.given.source import first_line
 from convert.importers.fidelity import compare_with
 from convert.importers.imported import Imported
-from convert.source import first_line
 from edge_bundle.errors import ConfigError, ModelRefused
 from edge_bundle.tensor import Array
 

@@ -8,10 +8,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from convert.canonical import keep_outputs, to_bytes
+from convert.given.source import first_line
 from convert.importers.fidelity import compare_with
 from convert.importers.imported import Imported, explain
-from convert.source import first_line
+from convert.onnx.canonical import keep_outputs, to_bytes
 from edge_bundle.errors import ModelRefused
 from edge_bundle.tensor import Array
 

@@ -7,10 +7,10 @@ symbolic expressions as Python: that is why only files that the user vouches for
 from pathlib import Path
 from typing import Any, Final
 
+from convert.given.source import first_line
 from convert.importers.fidelity import compare_with
 from convert.importers.imported import Imported, explain
 from convert.importers.kinds import EXPORT_PROGRAM
-from convert.source import first_line
 from edge_bundle.errors import ModelRefused
 from edge_bundle.tensor import Array
 

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from convert.source import first_line
+from convert.given.source import first_line
 from edge_bundle.errors import ArtifactRefused, ConfigError
 
 MODEL: Final = "model.onnx"

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from convert.calibration import Statistics
+from convert.onnx.calibration import Statistics
 from convert.ranges import Seen
 from convert.tflite.emission import origin
 from convert.tflite.flatbuffer import activations, tensor_names

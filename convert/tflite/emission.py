@@ -3,8 +3,8 @@
 import numpy as np
 import onnx
 
-from convert.folding import fold_batch_norm
-from convert.source import first_line
+from convert.given.source import first_line
+from convert.onnx.folding import fold_batch_norm
 from convert.tflite.assembly import Assembly, Unable, fixed_value, origin
 from convert.tflite.fusion import drop_unused, fuse
 from convert.tflite.gelu import fuse_gelus

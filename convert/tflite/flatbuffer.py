@@ -9,7 +9,7 @@ from typing import Any, Final
 import flatbuffers
 import numpy as np
 
-from convert.source import first_line
+from convert.given.source import first_line
 from convert.tflite import schema
 from edge_bundle.errors import ModelRefused
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-from convert.source import first_line
+from convert.given.source import first_line
 from convert.tflite.flatbuffer import activations, pack, tensor_names
 from convert.tflite.source import float_model
 from edge_bundle.errors import ModelRefused

@@ -9,7 +9,7 @@ import onnx
 from onnx import helper, numpy_helper, shape_inference
 from onnx.reference import ReferenceEvaluator
 
-from convert.source import DEFAULT_DOMAINS, first_line
+from convert.given.source import DEFAULT_DOMAINS, first_line
 from convert.tflite.layout import Shape
 from edge_bundle.errors import ModelRefused
 from edge_bundle.tensor import Array

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import numpy as np
 
+from convert.given.source import first_line
 from convert.ranges import Ranges
-from convert.source import first_line
 from convert.tflite import schema
 from convert.tflite.flatbuffer import (
     activations,

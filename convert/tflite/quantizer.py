@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from convert.source import first_line
+from convert.given.source import first_line
 from edge_bundle.errors import ConfigError
 
 Rule = dict[str, Any]

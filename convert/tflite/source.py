@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from convert.source import MAX_MODEL_BYTES
+from convert.given.source import MAX_MODEL_BYTES
 from convert.tflite import schema
 from convert.tflite.flatbuffer import (
     DTYPES,

@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from convert.samples import Samples
+from convert.given.samples import Samples
 from edge_bundle.tensor import Array, Float32Array
 
 CLASSES = 4

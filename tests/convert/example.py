@@ -8,13 +8,13 @@ import numpy as np
 import onnx
 from onnx import parser
 
-from convert.calibration import observe_onnx
-from convert.canonical import canonicalise
+from convert.choice.recipes import FloatModel
+from convert.given.samples import Samples
+from convert.given.source import read_onnx
+from convert.onnx.calibration import observe_onnx
+from convert.onnx.canonical import canonicalise
 from convert.parity import Parity, measure_parity, run_model
 from convert.ranges import METHODS, choose_ranges
-from convert.recipes import FloatModel
-from convert.samples import Samples
-from convert.source import read_onnx
 from edge_bundle.tensor import Array, Float32Array
 from tests.convert.tflite.graphs import graph
 

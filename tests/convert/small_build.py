@@ -8,7 +8,7 @@ import numpy as np
 
 from convert.build import Order, build
 from convert.parity import run_model
-from convert.products import Built
+from convert.products.writing import Built
 from tests.convert.classifier import Told, inputs_of, perceptron
 
 

@@ -16,12 +16,12 @@ import numpy as np
 import onnx
 import pytest
 
-from convert import plan as plans
 from convert.build import MOST_PASSES, Order, build
 from convert.findings import Precision
-from convert.products import Built
-from convert.samples import read_samples
-from convert.spec import read_spec
+from convert.given.samples import read_samples
+from convert.given.spec import read_spec
+from convert.products import plan as plans
+from convert.products.writing import Built
 from edge_bundle.archive import Bundle, read_bundle
 from edge_bundle.golden import check_golden
 from edge_bundle.inference import Inference

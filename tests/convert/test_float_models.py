@@ -7,12 +7,13 @@ import numpy as np
 import onnxslim
 import pytest
 
-from convert import float_models, onnx2tf
-from convert.canonical import canonicalise, name_nodes, to_bytes
+from convert import float_models
 from convert.float_models import FloatModels, _stand_ins, prepare_models, to_tflite
+from convert.given.source import Source
+from convert.onnx.canonical import canonicalise, name_nodes, to_bytes
+from convert.onnx2tf import conversion
 from convert.parity import FOLDED, Parity, measure_parity
 from convert.ranges import METHODS
-from convert.source import Source
 from convert.tflite import calibration as tflite_calibration
 from convert.tflite.canonical import canonicalise as canonicalise_tflite
 from convert.tflite.emission import emit_tflite
@@ -209,7 +210,7 @@ def test_tflite_source_without_samples(tmp_path: Path, told: Told) -> None:
 def test_onnx2tf_makes_what_our_emitter_cannot(
     tmp_path: Path, told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(onnx2tf, "convert_onnx", lambda _: emit_tflite(SPELT_OUT))
+    monkeypatch.setattr(conversion, "convert_onnx", lambda _: emit_tflite(SPELT_OUT))
     data, how = to_tflite(UNKNOWN, unknown(tmp_path), told)
     assert data == emit_tflite(SPELT_OUT)
     assert how.startswith("onnx2tf made the TFLite file (cannot be emitted as TFLite directly: ")
@@ -222,7 +223,7 @@ def test_file_of_onnx2tf_is_not_believed(
     tmp_path: Path, told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = graph("float[1,6] x", "s = Relu (x) y = MatMul (s, w)", {"w": (6, 2)})
-    monkeypatch.setattr(onnx2tf, "convert_onnx", lambda _: emit_tflite(other))
+    monkeypatch.setattr(conversion, "convert_onnx", lambda _: emit_tflite(other))
     with pytest.raises(ModelRefused, match=r"m\.onnx: step onnx2tf changes y by .*, at most"):
         to_tflite(UNKNOWN, unknown(tmp_path), told)
 
@@ -230,7 +231,7 @@ def test_file_of_onnx2tf_is_not_believed(
 def test_where_onnx2tf_is_not_set_up_the_way_is_said(
     tmp_path: Path, told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(onnx2tf, "find_environment", lambda: None)
+    monkeypatch.setattr(conversion, "find_environment", lambda: None)
     with pytest.raises(ConfigError, match=r"m\.onnx: .*Softplus.*; .*edge-convert setup-tflite"):
         prepare_models(unknown(tmp_path), ("onnx", "tflite"), None, told)
 
@@ -241,7 +242,7 @@ def test_what_neither_can_convert_is_refused_with_both_reasons(
     def refuse(_: bytes) -> bytes:
         raise ModelRefused("Softplus has no form")
 
-    monkeypatch.setattr(onnx2tf, "convert_onnx", refuse)
+    monkeypatch.setattr(conversion, "convert_onnx", refuse)
     why = r"m\.onnx: cannot be emitted .*Softplus.*; onnx2tf: Softplus has no form"
     with pytest.raises(ModelRefused, match=why):
         to_tflite(UNKNOWN, unknown(tmp_path), told)
@@ -253,7 +254,7 @@ def test_file_that_gives_other_values_goes_to_onnx2tf(
     """A mistake of our emitter must not be shipped."""
     parity = unknown(tmp_path)
     other = graph("float[1,6] x", "s = Relu (x) y = MatMul (s, w)", {"w": (6, 2)})
-    monkeypatch.setattr(onnx2tf, "convert_onnx", lambda _: emit_tflite(SPELT_OUT))
+    monkeypatch.setattr(conversion, "convert_onnx", lambda _: emit_tflite(SPELT_OUT))
     _, how = to_tflite(other, parity, told)
     assert how.startswith("onnx2tf made the TFLite file (step emit-tflite changes y by ")
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from convert import intake
+from convert.given.source import Source
 from convert.importers.imported import Imported
 from convert.intake import read_source
-from convert.source import Source
 from edge_bundle.errors import ConfigError, ModelRefused
 from edge_bundle.tensor import TensorSpec
 from tests.convert.classifier import Told

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from onnx import numpy_helper, parser
 
-from convert.anatomy import Anatomy
 from convert.findings import Precision
+from convert.inspection.anatomy import Anatomy
 from convert.pack import Packed, PackOrder, judge_precision, pack
 from edge_bundle.archive import Bundle, read_bundle
 from edge_bundle.errors import ArtifactRefused, ConfigError
 from edge_bundle.golden import check_golden
 from edge_bundle.inference import Inference
 from edge_bundle.recording import load_npz
-from tests.convert.test_spec import SPEC
+from tests.convert.given.test_spec import SPEC
 from tests.edge_bundle.bundles import MODEL, RECORDING, STREAM, WAKE_WORD
 
 TOKENS = """

@@ -8,8 +8,8 @@ import pytest
 from onnx import numpy_helper, parser
 
 from convert import parity
+from convert.given.source import Source
 from convert.parity import FOLDED, measure_parity, run_model
-from convert.source import Source
 from convert.tflite.emission import emit_tflite
 from edge_bundle.errors import ModelRefused
 from edge_bundle.runtimes.loader import load_model

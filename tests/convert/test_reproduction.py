@@ -5,10 +5,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from convert import plan as plans
 from convert import reproduction
-from convert.plan import Plan
-from convert.products import Built
+from convert.products import plan as plans
+from convert.products.plan import Plan
+from convert.products.writing import Built
 from convert.reproduction import read_plan, reproduce
 from edge_bundle.archive import read_bundle
 from edge_bundle.errors import ArtifactRefused, ConfigError

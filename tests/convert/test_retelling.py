@@ -6,8 +6,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from convert import plan as plans
-from convert.products import REPORT, Built
+from convert.products import plan as plans
+from convert.products.writing import REPORT, Built
 from convert.reproduction import read_plan
 from convert.retelling import retell
 from edge_bundle.errors import ArtifactRefused, BundleRefused, ConfigError

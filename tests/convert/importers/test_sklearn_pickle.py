@@ -10,10 +10,10 @@ import numpy as np
 import onnx
 import pytest
 
-from convert.canonical import canonicalise
+from convert.given.source import read_onnx
 from convert.importers.sklearn_pickle import export, export_estimator, load_estimator
+from convert.onnx.canonical import canonicalise
 from convert.parity import measure_parity
-from convert.source import read_onnx
 from edge_bundle.errors import ModelRefused
 from edge_bundle.runtimes.loader import load_model
 from tests.convert.importers.examples import (

@@ -6,10 +6,10 @@ import numpy as np
 import onnx
 import pytest
 
-from convert.canonical import canonicalise
+from convert.given.source import read_onnx
 from convert.importers.importer import import_model
+from convert.onnx.canonical import canonicalise
 from convert.parity import measure_parity
-from convert.source import read_onnx
 from edge_bundle.errors import ConfigError, ModelRefused
 from tests.convert.importers.examples import require_torch, run_onnx, train_elsewhere
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from convert.calibration import observe_onnx
-from convert.canonical import canonicalise
+from convert.onnx.calibration import observe_onnx
+from convert.onnx.canonical import canonicalise
 from convert.ranges import Seen
 from convert.tflite import calibration
 from convert.tflite.calibration import observe

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from convert.canonical import keep_outputs, lower_scalers, to_bytes
+from convert.onnx.canonical import keep_outputs, lower_scalers, to_bytes
 from convert.tflite.emission import emit_tflite, origin
 from convert.tflite.flatbuffer import tensor_names, unpack
 from edge_bundle.errors import ModelRefused

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from convert.source import MAX_MODEL_BYTES
+from convert.given.source import MAX_MODEL_BYTES
 from convert.tflite import schema
 from convert.tflite.flatbuffer import pack, unpack
 from convert.tflite.quantization import quantize_weights_int8

@@ -1,0 +1,1 @@
+"""How good a model is against float: marks, their intervals, and the passes that give them."""

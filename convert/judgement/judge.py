@@ -1,0 +1,175 @@
+"""The judge: labelled passes over the evaluation samples, counted, and stopped when decided."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from convert.findings import Confusion, Difference, Score
+from convert.given.samples import Samples, read_labels
+from convert.judgement.allowance import Allowance
+from convert.judgement.marks import Marks, Numbers, cannot_keep, compare, score
+from convert.judgement.metrics import Accuracy, Agreement, Closeness, Custom, Metric, is_classifier
+from convert.parity import run_model
+from convert.progress import Progress
+from edge_bundle.errors import ModelRefused
+from edge_bundle.manifest import Classification
+from edge_bundle.tensor import Float32Array
+
+BLOCK: Final = 64
+"""Samples between two looks at whether it is decided."""
+MAX_OUTPUT_BYTES: Final = 1 << 30
+"""Of all outputs that a metric of the whole needs at once."""
+SEED: Final = 20120612
+"""Of the split into search and holdout."""
+
+
+class Judge:
+    """Knows the right answers; everybody else gets marks."""
+
+    def __init__(
+        self,
+        samples: Samples,
+        metric: Metric,
+        expected: Sequence[Float32Array],
+        max_drop: float,
+        allowance: Allowance,
+        progress: Progress,
+    ) -> None:
+        """Mark the float model, which is the first labelled pass.
+
+        Args:
+            samples: of the evaluation.
+            metric: that marks them.
+            expected: what the float model gives, float32 [samples, ...] of each output.
+            max_drop: of the mark.
+            allowance: of passes.
+            progress: told how far a pass is.
+        """
+        self.samples = samples
+        self.metric = metric
+        self.max_drop = max_drop
+        self.allowance = allowance
+        self._progress = progress
+        self.classes = int(np.prod(expected[0].shape[1:]))
+        """Scores that the first output gives."""
+        allowance.take()
+        self.float_marks = metric.mark(expected)
+        self.everything: Numbers = np.arange(len(samples), dtype=np.int64)
+        mixed = np.random.default_rng(SEED).permutation(self.everything)
+        half = len(mixed) // 2
+        self.search: Numbers = np.sort(mixed[:half])
+        self.holdout: Numbers = np.sort(mixed[half:])
+
+    def mark(self, data: bytes, kind: str, first: Numbers | None = None) -> Marks | None:
+        """Run a model over the samples and mark its answers; counts as a pass.
+
+        Args:
+            data: the model file.
+            kind: its format.
+            first: samples that decide; all where None.
+        Returns: marks of all samples, or None where the budget was lost on the samples that
+            decide, whatever the rest would bring.
+        Raises: ModelRefused: where the model does not run.
+        """
+        self.allowance.take()
+        decide = self.everything if first is None else first
+        rest = np.setdiff1d(self.everything, decide)
+        order = np.concatenate([decide, rest])
+        rows: list[list[Float32Array]] = []
+        done = 0
+        for block in _blocks(decide, rest):
+            rows.append(run_model(data, kind, [self.samples.inputs[i] for i in block]))
+            done += len(block)
+            self._refuse_large(rows, done)
+            self._progress.advance(done, len(order))
+            if done <= len(decide) and self._is_lost(rows, order[:done], decide):
+                return None
+        back = np.argsort(order)
+        outputs = [np.concatenate(parts)[back] for parts in zip(*rows, strict=True)]
+        return self.metric.mark(outputs)
+
+    def score(self, marks: Marks, numbers: Numbers | None = None) -> Score:
+        """Return a mark with its interval, of all samples or of some."""
+        return score(marks, self.everything if numbers is None else numbers)
+
+    def compare(self, marks: Marks, numbers: Numbers | None = None) -> Difference:
+        """Judge against float, on all samples or on some."""
+        chosen = self.everything if numbers is None else numbers
+        return compare(self.float_marks, marks, chosen, self.max_drop)
+
+    def confuse(self, marks: Marks, numbers: Numbers, labels: Sequence[str]) -> Confusion | None:
+        """Return right classes against answers, where there are both."""
+        right = self.metric.right if isinstance(self.metric, Accuracy | Agreement) else None
+        if right is None or marks.answers is None or self.float_marks.answers is None:
+            return None
+        before, after = (
+            _count(right[numbers], answers[numbers], len(labels))
+            for answers in (self.float_marks.answers, marks.answers)
+        )
+        return Confusion(tuple(labels), before, after)
+
+    def _is_lost(self, rows: list[list[Float32Array]], seen: Numbers, decide: Numbers) -> bool:
+        if not self.metric.sample_by_sample or self.float_marks.each is None:
+            return False
+        outputs = [np.concatenate(parts) for parts in zip(*rows, strict=True)]
+        marks = self.metric.mark(outputs, seen)
+        assert marks.each is not None
+        return cannot_keep(self.float_marks.each[decide], marks.each, self.max_drop)
+
+    def _refuse_large(self, rows: list[list[Float32Array]], done: int) -> None:
+        held = sum(part.nbytes for row in rows for part in row)
+        if held / done * len(self.samples) > MAX_OUTPUT_BYTES:
+            raise ModelRefused(
+                f"its outputs on {len(self.samples)} evaluation samples need "
+                f"{held // done * len(self.samples) >> 20} MiB, at most "
+                f"{MAX_OUTPUT_BYTES >> 20}; give fewer samples"
+            )
+
+
+def choose_metric(
+    name: str | None,
+    samples: Samples,
+    names: Sequence[str],
+    expected: Sequence[Float32Array],
+    rule: Classification | None,
+) -> Metric:
+    """Return the metric that fits what is known of the evaluation samples.
+
+    Args:
+        name: ``module:function``, or None.
+        samples: of the evaluation.
+        names: of the model's outputs.
+        expected: what the float model gives.
+        rule: the decision, if there is one.
+    Raises: ConfigError: no such function. RecordingRefused: labels that the model cannot say.
+        ModelRefused: float gives something that is not finite.
+    """
+    for output, values in zip(names, expected, strict=True):
+        if not (finite := np.isfinite(values).reshape(len(values), -1).all(axis=1)).all():
+            raise ModelRefused(
+                f"{samples.source}: output {output} is not finite on sample {finite.argmin()}"
+            )
+    if name is not None:
+        return Custom(name, names, samples.y, expected)
+    classifier = rule is not None or is_classifier([e.shape[1:] for e in expected])
+    if samples.y is not None and classifier:
+        classes = rule.labels if rule else int(np.prod(expected[0].shape[1:]))
+        return Accuracy(read_labels(samples, classes), rule)
+    if classifier:
+        return Agreement(expected[0], rule)
+    return Closeness(expected)
+
+
+def _blocks(*groups: Numbers) -> list[Numbers]:
+    """Return samples in blocks, none across two groups."""
+    return [
+        group[start : start + BLOCK] for group in groups for start in range(0, len(group), BLOCK)
+    ]
+
+
+def _count(right: Numbers, found: Numbers, classes: int) -> tuple[tuple[int, ...], ...]:
+    table = np.zeros((classes, classes), np.int64)
+    said = (found >= 0) & (right >= 0)  # what was below the threshold is no class
+    np.add.at(table, (right[said], found[said]), 1)
+    return tuple(tuple(row) for row in table.tolist())

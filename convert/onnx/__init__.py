@@ -1,0 +1,1 @@
+"""ONNX files: brought to a plain form, observed, quantized, made small."""
