@@ -1,6 +1,5 @@
 """A build from beginning to end: read, calibrate once, choose, judge, pack, prove, report."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
@@ -8,8 +7,11 @@ from typing import Final, Literal
 import numpy as np
 
 from convert.choice.latency import Profile, read_profile
+from convert.choice.pairing import choose
+from convert.choice.ranking import Ranking, Yardstick
 from convert.choice.recipes import Format
-from convert.choice.selection import Choice, Selection
+from convert.choice.selection import Selection
+from convert.choice.tried import Choice
 from convert.findings import Precision
 from convert.float_models import FloatModels, prepare_models
 from convert.given.samples import Samples, read_samples, separate
@@ -29,10 +31,10 @@ from convert.targets import Target, read_target
 from edge_bundle.errors import ConfigError, ModelRefused
 
 PARITY_SAMPLES: Final = 32
+TIE_SAMPLES: Final = 256
+"""Of the calibration, that rank what the parity samples do not tell apart."""
 MOST_PASSES: Final = 7
 """Full labelled passes of a build, however many formats."""
-PASSES_OF_A_FORMAT: Final = 2
-"""That a later format needs at least: for its leader, and for what stands in when that fails."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,21 +178,18 @@ def _choose(
     progress: Progress,
 ) -> dict[Format, Choice]:
     precision = None if order.precision == "auto" else order.precision
-    choices: dict[Format, Choice] = {}
-    left_in_float: Sequence[str] = ()
-    for number, form in enumerate(given.formats):
-        selection = Selection(
+    samples = given.calibration.inputs if given.calibration else []
+    more = [samples[i] for i in spread(len(samples), TIE_SAMPLES)]
+    yardstick = Yardstick(parity.inputs, parity.found, more)
+    selections = []
+    for form in given.formats:
+        ranking = Ranking(
             models.by_format[form],
             given.target,
-            judge,
-            parity.inputs,
-            parity.found,
+            yardstick,
             given.profile,
             progress,
+            forced=precision is not None,
         )
-        later = len(given.formats) - number - 1
-        choice = selection.choose(precision, left_in_float, later * PASSES_OF_A_FORMAT)
-        choices[form] = choice
-        if choice.chosen is not None:
-            left_in_float = choice.chosen.recipe.float_nodes
-    return choices
+        selections.append(Selection(ranking, judge, progress, precision))
+    return dict(zip(given.formats, choose(selections), strict=True))

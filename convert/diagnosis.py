@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from convert.choice.ranking import rank_statically
 from convert.choice.recipes import Format, static_recipes
-from convert.choice.selection import rank_statically
 from convert.choice.sensitivity import measure_damage
 from convert.findings import Damage
 from convert.float_models import prepare_models

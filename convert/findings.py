@@ -47,6 +47,8 @@ class Difference(Struct, frozen=True):
     """Samples whose answer changes, right or wrong."""
     p: float | None
     """McNemar's exact test, two-sided; None where a sample has no right answer."""
+    within: bool
+    """What was lost is no more than the budget allows."""
     proven: bool
     """The whole interval is within the budget."""
 

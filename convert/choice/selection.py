@@ -1,263 +1,166 @@
-"""The choice for one format: candidates are ranked without labels, and the leader is judged.
+"""The choice for one format: what keeps the budget, the best first, judged when it is asked for.
 
 Kinds of precision come in turns, the smallest first; within static int8 the least noise leads. What
 is slower than float is dropped, what loses too much is repaired by leaving nodes in float, and
 where nothing keeps the budget the next kind has its turn. Float keeps every budget.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from hashlib import sha256
-from math import inf, isfinite
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import msgspec
 
-from convert.choice.latency import Pace, Profile, compare_pace, look_up
-from convert.choice.recipes import FloatModel, Recipe, emit, static_recipes
+from convert.choice.ranking import Ranking
+from convert.choice.recipes import Recipe, emit
 from convert.choice.search import Bisection, choose_cuts, order_nodes, repair
-from convert.choice.sensitivity import measure_damage, quality
-from convert.findings import Candidate, Damage, Precision, Verdict
+from convert.choice.tried import Choice, Tried, say_decibels
+from convert.findings import Precision
 from convert.judgement.judge import Judge
-from convert.judgement.marks import Marks, Numbers, samples_to_prove, within
-from convert.parity import Parity, run_model
+from convert.judgement.marks import samples_to_prove
 from convert.progress import Progress
-from convert.targets import Target
-from edge_bundle.errors import ModelRefused
-from edge_bundle.tensor import Array, Float32Array
 
 TIERS: Final[tuple[Precision, ...]] = ("int8", "dynamic", "fp16", "float")
 ALLOWED_LOSS_DB: Final = 0.2
 """That repair may cost when it gives a node back to int8."""
 GAIN: Final = 0.95
 """Of float16's bytes or of float's time: less than this is worth another kind's noise."""
-HOPELESS_DB: Final = 10.0
-"""Of signal to noise: with less no labelled pass is spent."""
 SAME_SIZE: Final = 1.1
 """Of static int8's bytes: a file that is no larger than this is as small."""
 MOST_PROBES: Final = 3
-
-
-@dataclass(slots=True)
-class Tried:
-    """One file and what is known of it so far."""
-
-    recipe: Recipe
-    data: bytes | None = None
-    sqnr_db: float = -inf
-    pace: Pace | None = None
-    marks: Marks | None = None
-    verdict: Verdict = "not tried"
-    why: str = ""
-    numbers: Numbers | None = None
-    """Samples that judge it; all where None."""
-
-
-@dataclass(slots=True)
-class Choice:
-    """What was chosen for one format, and all that was tried."""
-
-    chosen: Tried | None
-    tried: list[Tried]
-    damages: list[Damage] = field(default_factory=list)
-    explanations: list[str] = field(default_factory=list)
-    searched: bool = False
-    """Whether labels chose between models, so that only the holdout may judge."""
 
 
 class Selection:
     """Chooses for one format."""
 
     def __init__(
-        self,
-        model: FloatModel,
-        target: Target,
-        judge: Judge,
-        inputs: Sequence[Array],
-        expected: Sequence[Float32Array],
-        profile: Profile | None,
-        progress: Progress,
+        self, ranking: Ranking, judge: Judge, progress: Progress, precision: Precision | None = None
     ) -> None:
         """Take what a choice depends on.
 
         Args:
-            model: in the format, calibrated where int8 is wanted.
-            target: what it is for.
+            ranking: of the format's candidates.
             judge: of labelled samples.
-            inputs: some calibration samples, to rank by without labels.
-            expected: what float gives for them.
-            profile: a board's latencies; None: they are measured here.
             progress: told what begins.
+            precision: the one that is asked for; None: whichever is best.
         """
-        self._model = model
-        self._target = target
+        self._ranking = ranking
+        self._model = ranking.model
         self._judge = judge
-        self._inputs = inputs
-        self._expected = expected
-        self._profile = profile
         self._progress = progress
-        self._float = emit(model, Recipe(model.format, "float"))
-        self._choice = Choice(None, [])
-        self._ranked: dict[Precision, list[Tried]] = {}
-        self._forced = False
+        self._precision = precision
+        self._choice = Choice(None, ranking.tried, explanations=ranking.explanations)
+        self._kept: list[Tried] = []
+        self._rest = self._find()
+        self._beside: Tried | None = None
+        self._float_nodes: Sequence[str] = ()
+        self.reserve = 0
+        """Labelled passes to leave for other formats."""
 
-    def choose(
-        self, precision: Precision | None, float_nodes: Sequence[str], reserve: int
-    ) -> Choice:
-        """Return the choice.
+    def keepers(self, beside: Tried | None = None) -> Iterator[Tried]:
+        """Give what keeps the budget, the best first. Asked again, nothing is judged twice.
 
         Args:
-            precision: the one that is asked for; None: whichever is best.
-            float_nodes: that another format's search has left in float.
-            reserve: labelled passes to leave for other formats.
+            beside: what was chosen for another format: the nodes that its search has left in float
+                stay so here, and its recipe is tried where the leader does not stand beside it.
         """
-        choice, form = self._choice, self._model.format
-        self._forced = precision is not None
-        for tier in self._tiers(precision):
-            candidates = self._rank(tier, float_nodes)
-            if not candidates:
-                continue
-            if self._judge_tier(candidates, reserve):
-                break
-            if tier == "int8" and self._repair_leader(candidates[0], reserve):
-                break
+        self._beside = beside
+        if beside is not None:
+            self._float_nodes = beside.recipe.float_nodes
+        yield from tuple(self._kept)
+        for tried in self._rest:
+            self._kept.append(tried)
+            yield tried
+
+    def finish(self, chosen: Tried | None) -> Choice:
+        """Return the choice, with a verdict and a reason for all that was tried."""
+        choice = self._choice
+        choice.chosen = chosen
+        if chosen is not None:
+            is_float = chosen.recipe.precision == "float"
+            chosen.verdict = "kept" if is_float else "chosen"
+            chosen.why = "It is the model that was given." if is_float else self._praise(chosen)
         for tried in choice.tried:
-            if not tried.why and choice.chosen is not None:
-                tried.why = f"{choice.chosen.recipe.words()} kept the budget before its turn came."
-        if choice.chosen is None and precision is None:
-            raise ModelRefused(f"{form}: not even float runs")  # pragma: no cover - it just ran
+            if not tried.why:
+                tried.why = (
+                    f"{chosen.recipe.words()} kept the budget before its turn came."
+                    if chosen is not None
+                    else "Its turn did not come."
+                )
         return choice
 
-    def _judge_tier(self, candidates: Sequence[Tried], reserve: int) -> bool:
-        """Judge the first of one kind; return whether it is chosen.
+    def _find(self) -> Iterator[Tried]:
+        for tier in self._tiers():
+            candidates = self._ranking.rank(tier, self._float_nodes)
+            if not candidates:
+                continue
+            leader, *others = candidates
+            for other in others:
+                other.verdict = "behind"
+                other.why = (
+                    f"{say_decibels(other.sqnr_db)} of signal to noise, the leader has "
+                    f"{say_decibels(leader.sqnr_db)}."
+                )
+            keeps = self._judge_leader(leader)
+            if keeps:
+                yield leader
+            if tier == "int8":
+                if (twin := self._find_twin(others)) is not None and self._judge_leader(twin):
+                    yield twin
+                elif not keeps:
+                    yield from self._repair_leader(leader)
 
-        Args:
-            candidates: the best first.
-            reserve: labelled passes to leave for other formats.
-        """
-        leader = candidates[0]
-        for other in candidates[1:]:
-            other.verdict, other.why = "behind", self._behind(other, leader)
-        return self._judge_leader(leader, reserve)
+    def _find_twin(self, others: Sequence[Tried]) -> Tried | None:
+        """Return the recipe that another format was given, with which both answer alike."""
+        if self._beside is None:
+            return None
+        recipe = self._beside.recipe
+        return next(
+            (
+                t
+                for t in others
+                if (t.recipe.ranges, t.recipe.scope) == (recipe.ranges, recipe.scope)
+            ),
+            None,
+        )
 
-    def _repair_leader(self, leader: Tried, reserve: int) -> bool:
-        """Try what can be done about static int8 that loses too much.
-
-        Args:
-            leader: that lost.
-            reserve: labelled passes to leave for other formats.
-        """
+    def _repair_leader(self, leader: Tried) -> Iterator[Tried]:
+        """Try what can be done about static int8 that loses too much."""
         # Ranges found at run time cost no bytes; nodes in float do.
-        if not self._forced and (dynamic := self._rank("dynamic", ())):
+        if not self._ranking.forced and (dynamic := self._ranking.rank("dynamic", ())):
             assert leader.data is not None
             assert dynamic[0].data is not None
             small = len(dynamic[0].data) <= SAME_SIZE * len(leader.data)
-            if small and self._judge_tier(dynamic, reserve):
-                return True
-        return self._search(leader, reserve + self._kept_for_fp16("int8"))
+            if small and self._judge_leader(dynamic[0]):
+                yield dynamic[0]
+                return
+        if (found := self._search(leader)) is not None:
+            yield found
 
-    def _kept_for_fp16(self, tier: Precision) -> int:
-        """Return how many labelled passes must be left when one of a kind is judged."""
-        return int(not self._forced and tier in {"int8", "dynamic"})
-
-    def _tiers(self, precision: Precision | None) -> Sequence[Precision]:
-        if precision is not None:
-            return (precision,)
-        if self._target.precision == "fp16":
+    def _tiers(self) -> Sequence[Precision]:
+        if self._precision is not None:
+            return (self._precision,)
+        if self._ranking.target.precision == "fp16":
             self._choice.explanations.append(
-                f"{self._target.name}: fp16 comes first: {self._target.why}."
+                f"{self._ranking.target.name}: fp16 comes first: {self._ranking.target.why}."
             )
             return ("fp16", "float")
         return TIERS
 
-    def _rank(self, tier: Precision, float_nodes: Sequence[str]) -> list[Tried]:
-        """Return the candidates of one kind that may lead, the best first; none judged before."""
-        if tier not in self._ranked:
-            self._ranked[tier] = self._emit_all(tier, float_nodes)
-        return [tried for tried in self._ranked[tier] if tried.verdict == "not tried"]
+    def _left(self, tier: Precision) -> int:
+        """Return the labelled passes that one of a kind may take: float16 keeps one, others too."""
+        kept = int(not self._ranking.forced and tier in {"int8", "dynamic"})
+        return self._judge.allowance.left - self.reserve - kept
 
-    def _emit_all(self, tier: Precision, float_nodes: Sequence[str]) -> list[Tried]:
-        form = self._model.format
-        recipes = [Recipe(form, tier)]
-        if tier == "dynamic" and self._model.by_rows:
-            recipes.append(Recipe(form, tier, by_rows=True))
-        if tier == "int8":
-            recipes = [
-                msgspec.structs.replace(r, float_nodes=tuple(float_nodes))
-                for r in static_recipes(self._model, self._target)
-            ]
-            self._progress(f"trying {len(recipes)} ways of static int8 in {form}")
-        if not recipes:
-            self._choice.explanations.append(
-                f"{form}: static int8 was not tried: it needs --calibration."
-            )
-            return []
-        tried = [self._emit(recipe) for recipe in recipes]
-        running = sorted(
-            (t for t in tried if t.data is not None), key=lambda t: -_rank_key(t.sqnr_db)
-        )
-        if tier in {"fp16", "float"}:
-            for one in running:
-                one.pace = self._time(one)
-            return running
-        return self._drop_slow(running)
-
-    def _emit(self, recipe: Recipe) -> Tried:
-        tried = Tried(recipe)
-        self._choice.tried.append(tried)
-        try:
-            tried.data = emit(self._model, recipe)
-            found = run_model(tried.data, recipe.format, self._inputs)
-            tried.sqnr_db = quality(found, self._expected)
-        except ModelRefused as error:
-            tried.data, tried.verdict, tried.why = None, "failed", f"{error}."
-        return tried
-
-    def _drop_slow(self, running: Sequence[Tried]) -> list[Tried]:
-        """Time one of each shape of graph; the same graph with other ranges takes as long."""
-        paces: dict[object, Pace | None] = {}
-        kept = []
-        for one in running:
-            shape = one.recipe.scope, one.recipe.by_rows
-            if shape not in paces:
-                paces[shape] = self._time(one)
-            one.pace = pace = paces[shape]
-            if one.sqnr_db < HOPELESS_DB and not self._forced:
-                one.verdict = "missed"
-                one.why = f"{_decibels(one.sqnr_db)}: its outputs are mostly noise."
-            elif pace is not None and pace.slower and not self._forced:
-                one.verdict = "slower"
-                one.why = f"It takes {pace.ratio:.2f} of float's time."
-            else:
-                kept.append(one)
-        return kept
-
-    def _time(self, tried: Tried) -> Pace | None:
-        assert tried.data is not None
-        form = self._model.format
-        if self._profile is not None:
-            reference = sha256(self._float).hexdigest()
-            return look_up(self._profile, reference, sha256(tried.data).hexdigest())
-        data = tried.data
-        if form == "onnx" and self._needs_stand_in(tried.recipe):
-            # int8 activations are right on the target, and slow on the machine that measures.
-            data = emit(self._model, msgspec.structs.replace(tried.recipe, activations="uint8"))
-        return compare_pace((self._float, form), (data, form), self._inputs)
-
-    def _needs_stand_in(self, recipe: Recipe) -> bool:
-        from convert.targets import HOST, read_target
-
-        return recipe.activations == "int8" and read_target(HOST).activations == "uint8"
-
-    def _judge_leader(self, leader: Tried, reserve: int) -> bool:
-        """Mark the leader; return whether it is chosen."""
+    def _judge_leader(self, leader: Tried) -> bool:
+        """Mark the leader; return whether it keeps the budget."""
         judge = self._judge
         if leader.recipe.precision == "float":
             leader.marks = judge.float_marks
-            return self._take(leader, "kept", "It is the model that was given.")
+            return True
         if not self._is_worth_it(leader):
             return False
-        if judge.allowance.left <= reserve + self._kept_for_fp16(leader.recipe.precision):
+        if self._left(leader.recipe.precision) < 1:
+            leader.verdict = "not tried"
             leader.why = f"No labelled pass was left for it after {judge.allowance.used}."
             return False
         self._progress(
@@ -276,10 +179,13 @@ class Selection:
                 "not run any more would bring."
             )
             return False
-        if within(judge.compare(leader.marks, leader.numbers), judge.max_drop):
-            return self._take(leader, "chosen", self._praise(leader))
-        leader.verdict, leader.why = "missed", self._lost(leader)
-        return False
+        difference = judge.compare(leader.marks, leader.numbers)
+        if not difference.within:
+            leader.verdict = "missed"
+            leader.why = (
+                f"It loses {-difference.value:.2%}, at most {judge.max_drop:.2%} may be lost."
+            )
+        return difference.within
 
     def _is_worth_it(self, tried: Tried) -> bool:
         """Ask of dynamic int8 alone: it may be little smaller than float16, and no faster."""
@@ -296,14 +202,14 @@ class Selection:
         )
         return False
 
-    def _search(self, leader: Tried, reserve: int) -> bool:
-        """Leave the fewest nodes in float that keep the budget; return whether some do."""
+    def _search(self, leader: Tried) -> Tried | None:
+        """Leave the fewest nodes in float that keep the budget; None where none do."""
         judge, choice = self._judge, self._choice
-        passes = min(MOST_PROBES, judge.allowance.left - reserve)
-        choice.damages = self.measure_damage(leader.recipe)
+        passes = min(MOST_PROBES, self._left("int8"))
+        choice.damages = self._ranking.measure_damage(leader.recipe)
         order = order_nodes(choice.damages)
         if passes < 1 or len(order) < 2:
-            return False
+            return None
         choice.searched = True
         choice.explanations.append(
             f"{self._model.format}: int8 alone misses the budget, so nodes are left in float by "
@@ -313,31 +219,30 @@ class Selection:
         best: Tried | None = None
         # One pass is for repair.
         bisection = Bisection(choose_cuts(len(order), max(1, passes - (passes > 2))))
-        while (cut := bisection.ask()) is not None and judge.allowance.left > reserve:
+        while (cut := bisection.ask()) is not None and self._left("int8") > 0:
             probe = self._probe(leader.recipe, order[:cut])
             good = probe is not None and self._keeps(probe)
             if good:
                 best = probe
             bisection.tell(good)
         if best is None:
-            return False
-        best = self._repair(leader.recipe, best, reserve)
+            return None
+        best = self._repair(leader.recipe, best)
         best.numbers = judge.holdout
         assert best.marks is not None
-        if within(judge.compare(best.marks, judge.holdout), judge.max_drop):
-            return self._take(best, "chosen", self._praise(best))
+        if judge.compare(best.marks, judge.holdout).within:
+            return best
         best.verdict = "missed"
         best.why = "It kept the budget on the samples that chose it, and not on the others."
-        return False
+        return None
 
     def _probe(self, recipe: Recipe, nodes: Sequence[str]) -> Tried | None:
-        made = self._emit(msgspec.structs.replace(recipe, float_nodes=tuple(sorted(nodes))))
+        ranking = self._ranking
+        made = ranking.emit(msgspec.structs.replace(recipe, float_nodes=tuple(sorted(nodes))))
         if made.data is None:
             return None
-        made.pace = self._time(made)
-        if made.pace is not None and made.pace.slower and not self._forced:
-            made.verdict = "slower"
-            made.why = f"It takes {made.pace.ratio:.2f} of float's time."
+        made.pace = ranking.time(made)
+        if ranking.drop_if_slow(made):
             return None
         self._progress(f"judging int8 with {len(nodes)} nodes in float")
         made.marks = self._judge.mark(made.data, self._model.format, self._judge.search)
@@ -345,9 +250,7 @@ class Selection:
 
     def _keeps(self, probe: Tried) -> bool:
         judge = self._judge
-        kept = probe.marks is not None and within(
-            judge.compare(probe.marks, judge.search), judge.max_drop
-        )
+        kept = probe.marks is not None and judge.compare(probe.marks, judge.search).within
         probe.verdict = "behind" if kept else "missed"
         probe.why = (
             "It keeps the budget, with more in float than is needed."
@@ -356,17 +259,15 @@ class Selection:
         )
         return kept
 
-    def _repair(self, recipe: Recipe, best: Tried, reserve: int) -> Tried:
+    def _repair(self, recipe: Recipe, best: Tried) -> Tried:
         """Give nodes back to int8 that were left in float for nothing."""
         kept = best.recipe.float_nodes
-        if len(kept) < 2 or self._judge.allowance.left <= reserve:
+        if len(kept) < 2 or self._left("int8") < 1:
             return best
 
         def measure(nodes: Sequence[str]) -> float:
-            made = emit(
-                self._model, msgspec.structs.replace(recipe, float_nodes=tuple(sorted(nodes)))
-            )
-            return quality(run_model(made, self._model.format, self._inputs), self._expected)
+            wanted = msgspec.structs.replace(recipe, float_nodes=tuple(sorted(nodes)))
+            return self._ranking.measure(emit(self._model, wanted))
 
         ranked = [n for n in order_nodes(self._choice.damages) if n in kept]
         needed = repair(ranked, measure, ALLOWED_LOSS_DB)
@@ -374,22 +275,6 @@ class Selection:
             return best
         probe = self._probe(recipe, needed)
         return probe if probe is not None and self._keeps(probe) else best
-
-    def measure_damage(self, recipe: Recipe) -> list[Damage]:
-        """Return what int8 does node by node."""
-        self._progress("measuring which nodes int8 hurts")
-        return measure_damage(self._model, recipe, self._inputs, self._expected, self._progress)
-
-    def _take(self, tried: Tried, verdict: Verdict, why: str) -> bool:
-        tried.verdict, tried.why = verdict, why
-        self._choice.chosen = tried
-        return True
-
-    def _behind(self, other: Tried, leader: Tried) -> str:
-        return (
-            f"{_decibels(other.sqnr_db)} of signal to noise, the leader has "
-            f"{_decibels(leader.sqnr_db)}."
-        )
 
     def _praise(self, tried: Tried) -> str:
         assert tried.marks is not None
@@ -406,55 +291,3 @@ class Selection:
             f"{words}; about {needed:,} samples like these would prove it, "
             f"there are {len(numbers):,}."
         )
-
-    def _lost(self, tried: Tried) -> str:
-        assert tried.marks is not None
-        difference = self._judge.compare(tried.marks, tried.numbers)
-        return f"It loses {-difference.value:.2%}, at most {self._judge.max_drop:.2%} may be lost."
-
-
-def rank_statically(model: FloatModel, recipes: Sequence[Recipe], parity: Parity) -> Recipe:
-    """Return the recipe with the least noise in the outputs, without labels.
-
-    Raises: ModelRefused: where none gives a file that runs.
-    """
-    found, refusals = [], []
-    for recipe in recipes:
-        try:
-            outputs = run_model(emit(model, recipe), model.format, parity.inputs)
-            found.append((_rank_key(quality(outputs, parity.found)), recipe))
-        except ModelRefused as error:
-            refusals.append(str(error))
-    if not found:
-        raise ModelRefused(f"{parity.source.path}: {refusals[0]}")
-    return max(found, key=lambda pair: pair[0])[1]
-
-
-def to_candidate(tried: Tried, judge: Judge) -> Candidate:
-    """Return a tried file as a report shows it."""
-    pace, marks = tried.pace, tried.marks
-    data = tried.data
-    numbers = judge.everything if tried.numbers is None else tried.numbers
-    return Candidate(
-        format=tried.recipe.format,
-        precision=tried.recipe.precision,
-        recipe=tried.recipe.words(),
-        verdict=tried.verdict,
-        why=tried.why,
-        bytes=None if data is None else len(data),
-        sha256=None if data is None else sha256(data).hexdigest(),
-        latency_us=None if pace is None else round(pace.latency_us, 2),
-        latency_ratio=None if pace is None else round(pace.ratio, 4),
-        sqnr_db=round(tried.sqnr_db, 2) if isfinite(tried.sqnr_db) else None,
-        score=None if marks is None else judge.score(marks, numbers),
-        difference=None if marks is None else judge.compare(marks, numbers),
-        float_nodes=tried.recipe.float_nodes,
-    )
-
-
-def _rank_key(sqnr_db: float) -> float:
-    return sqnr_db if isfinite(sqnr_db) or sqnr_db < 0 else 1e9
-
-
-def _decibels(value: float) -> str:
-    return f"{value:.1f} dB" if isfinite(value) else "no noise" if value > 0 else "no signal"

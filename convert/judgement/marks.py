@@ -89,13 +89,8 @@ def compare(marks_float: Marks, marks: Marks, numbers: Numbers, max_drop: float)
     flips = 0
     if marks.answers is not None and marks_float.answers is not None:
         flips = int((marks.answers[numbers] != marks_float.answers[numbers]).sum())
-    proven = interval.low >= -max_drop - SLACK
-    return Difference(value, interval, worse, better, flips, p, proven)
-
-
-def within(difference: Difference, max_drop: float) -> bool:
-    """Return whether a budget is kept: what was measured is no larger than what may be lost."""
-    return difference.value >= -max_drop - SLACK
+    within, proven = (least >= -max_drop - SLACK for least in (value, interval.low))
+    return Difference(value, interval, worse, better, flips, p, within, proven)
 
 
 def cannot_keep(marks_float: Marks_, marks: Sequence[float] | Marks_, max_drop: float) -> bool:

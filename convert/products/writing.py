@@ -13,7 +13,7 @@ import numpy as np
 from convert import findings as reports
 from convert.choice.latency import Profile
 from convert.choice.recipes import Format
-from convert.choice.selection import Choice, Tried, to_candidate
+from convert.choice.tried import Choice, Tried, to_candidate
 from convert.findings import Candidate, Dataset, Findings, Product
 from convert.float_models import FloatModels
 from convert.given.samples import Samples

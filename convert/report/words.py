@@ -48,7 +48,7 @@ def tell_proof(findings: Findings, difference: Difference) -> str:
     budget = f"the budget of {say_budget(findings.max_drop)}"
     if difference.proven:
         return f"and the whole 95 % interval, {span}, is within {budget}: proven"
-    if difference.value >= -findings.max_drop:
+    if difference.within:
         return f"within {budget}, but not proven, as the 95 % interval is {span}"
     return f"beyond {budget}; the 95 % interval is {span}"
 

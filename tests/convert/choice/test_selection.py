@@ -12,12 +12,14 @@ import numpy as np
 import onnx
 import pytest
 
-from convert.choice import selection
+from convert.choice import ranking, selection
 from convert.choice.latency import Profile
+from convert.choice.ranking import Ranking, Yardstick, rank_statically
 from convert.choice.recipes import FloatModel, Recipe, emit, static_recipes
 from convert.choice.search import choose_cuts, order_nodes
-from convert.choice.selection import Choice, Selection, Tried, rank_statically, to_candidate
+from convert.choice.selection import Selection
 from convert.choice.sensitivity import measure_damage
+from convert.choice.tried import Choice, Tried, to_candidate
 from convert.findings import Damage, Precision
 from convert.float_models import prepare_models
 from convert.given.samples import Samples
@@ -115,15 +117,21 @@ class World:
         reserve: int = 0,
         target: str = "generic",
     ) -> Choice:
-        return Selection(
+        selection = self.select(precision, target)
+        selection.reserve = reserve
+        beside = Tried(Recipe("tflite", "int8", float_nodes=tuple(float_nodes)))
+        return selection.finish(next(selection.keepers(beside if float_nodes else None), None))
+
+    def select(self, precision: Precision | None = None, target: str = "generic") -> Selection:
+        ranking = Ranking(
             self.model,
             read_target(target),
-            self.judge,
-            self.parity.inputs,
-            self.parity.found,
+            Yardstick(self.parity.inputs, self.parity.found),
             self.profile,
             self.told,
-        ).choose(precision, float_nodes, reserve)
+            forced=precision is not None,
+        )
+        return Selection(ranking, self.judge, self.told, precision)
 
     @property
     def order(self) -> list[str]:
@@ -245,7 +253,7 @@ def test_model_that_was_not_calibrated_gets_ranges_as_it_runs(
 def test_outputs_that_are_mostly_noise_cost_no_pass(
     world: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(selection, "HOPELESS_DB", 1000.0)
+    monkeypatch.setattr(ranking, "HOPELESS_DB", 1000.0)
     here = world(nothing)
     choice = here.choose()
     assert verdicts(choice)["int8"] == ["missed", "missed"]
@@ -348,7 +356,7 @@ def test_repair_gives_back_the_layers_that_were_left_in_float_for_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The order is wrong: before the layer that needs it stand two that do not.
-    monkeypatch.setattr(selection, "measure_damage", scripted(LAYERS))
+    monkeypatch.setattr(ranking, "measure_damage", scripted(LAYERS))
     monkeypatch.setattr(selection, "ALLOWED_LOSS_DB", 12.0)
     here = World(*calibrate(tmp_path, "c"), needs("c"))
     choice = here.choose()
@@ -362,7 +370,7 @@ def test_repair_gives_back_the_layers_that_were_left_in_float_for_nothing(
 def test_repair_that_goes_too_far_is_taken_back(
     world: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(selection, "measure_damage", scripted(LAYERS))
+    monkeypatch.setattr(ranking, "measure_damage", scripted(LAYERS))
     monkeypatch.setattr(selection, "ALLOWED_LOSS_DB", 1000.0)  # all are given back
     here = world(needs("b"))
     choice = here.choose()
@@ -495,7 +503,7 @@ def test_two_formats_take_seven_passes_at_most(
     same_size: float,
 ) -> None:
     monkeypatch.setattr(selection, "SAME_SIZE", same_size)
-    monkeypatch.setattr(selection, "measure_damage", scripted(LAYERS))
+    monkeypatch.setattr(ranking, "measure_damage", scripted(LAYERS))
     first = World(*calibrated, LOSSES[name])
     one = first.choose(reserve=2)
     assert first.allowance.left >= 2
@@ -513,7 +521,7 @@ def test_a_pass_is_left_for_float16_in_both_formats(
     calibrated: tuple[FloatModel, Parity], monkeypatch: pytest.MonkeyPatch, same_size: float
 ) -> None:
     monkeypatch.setattr(selection, "SAME_SIZE", same_size)
-    monkeypatch.setattr(selection, "measure_damage", scripted(LAYERS))
+    monkeypatch.setattr(ranking, "measure_damage", scripted(LAYERS))
     first, other = (World(*calibrated, needs(*LAYERS)) for _ in range(2))
     assert chosen(first.choose(reserve=2)).recipe.precision == "fp16"
     other.judge = first.judge
@@ -548,7 +556,7 @@ def test_recipe_that_gives_no_file_is_told(world: Open, monkeypatch: pytest.Monk
             raise ModelRefused("onnxruntime cannot quantize it: no")
         return emit(model, recipe)
 
-    monkeypatch.setattr(selection, "emit", fail)
+    monkeypatch.setattr(ranking, "emit", fail)
     choice = world(nothing).choose()
     assert verdicts(choice)["int8"] == ["failed", "failed"]
     failed = tried(choice, "int8")[0]
@@ -567,6 +575,6 @@ def test_ranking_without_labels_takes_the_least_noise(
     def fail(*_: Any) -> bytes:
         raise ModelRefused("no")
 
-    monkeypatch.setattr(selection, "emit", fail)
+    monkeypatch.setattr(ranking, "emit", fail)
     with pytest.raises(ModelRefused, match=r"m\.onnx: no$"):
         rank_statically(model, statics(model), parity)

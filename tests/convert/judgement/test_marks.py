@@ -16,7 +16,6 @@ from convert.judgement.marks import (
     mcnemar,
     samples_to_prove,
     score,
-    within,
 )
 
 ROUNDING = 1e-9
@@ -94,7 +93,7 @@ def test_classifiers_differ_by_the_mean_difference(
     assert found.better == sum(b and not a for a, b in answers)
     assert found.flips >= found.worse + found.better
     assert found.p == mcnemar(found.worse, found.better)
-    assert within(found, max_drop) or not found.proven
+    assert found.within or not found.proven
 
 
 @given(values, drops)
@@ -107,7 +106,7 @@ def test_graded_answers_differ_by_the_mean_difference(
     assert found.interval.low <= found.value <= found.interval.high
     assert found.p is None
     assert found.worse + found.better == sum(a != b for a, b in each)
-    assert within(found, max_drop) or not found.proven
+    assert found.within or not found.proven
 
 
 @given(values, drops)
@@ -119,7 +118,7 @@ def test_a_mark_of_the_whole_differs_likewise(
     assert found.value == pytest.approx(np.mean([b - a for a, b in each]), abs=1e-9)
     assert found.interval.low <= found.value <= found.interval.high
     assert (found.worse, found.better, found.flips, found.p) == (0, 0, 0, None)
-    assert within(found, max_drop) or not found.proven
+    assert found.within or not found.proven
 
 
 def test_leaving_out_blocks_gives_the_interval_that_single_marks_give() -> None:
@@ -133,7 +132,7 @@ def test_same_answers_are_no_proof_of_equality_on_few_samples() -> None:
     same = right([True] * 8)
     found = judge(same, same)
     assert (found.value, found.flips, found.p) == (0, 0, 1)
-    assert within(found, 0.01)
+    assert found.within
     assert not found.proven
 
 
@@ -199,8 +198,8 @@ def test_a_budget_is_lost_early_only_where_no_completion_keeps_it(
 
 def test_a_loss_of_just_the_budget_keeps_it() -> None:
     before, after = right([True] * 100), right([True] * 99 + [False])
-    assert within(judge(before, after, 0.01), 0.01)
-    assert not within(judge(before, after, 0.009), 0.009)
+    assert judge(before, after, 0.01).within
+    assert not judge(before, after, 0.009).within
 
 
 @given(pairs, drops)
@@ -212,7 +211,7 @@ def test_proof_takes_more_samples_than_did_not_prove_it(
     needed = samples_to_prove(found, len(answers), max_drop)
     if not found.proven and needed is not None:
         assert needed > len(answers)
-    if not within(found, max_drop):
+    if not found.within:
         assert needed is None
 
 
@@ -224,5 +223,5 @@ def test_a_loss_of_just_the_budget_is_proven_by_no_number_of_samples(lost: int, 
 
 
 def test_proof_is_four_times_as_far_at_twice_the_distance() -> None:
-    near = Difference(0.0, Interval(-0.02, 0.02), 1, 1, 2, 1.0, proven=False)
+    near = Difference(0.0, Interval(-0.02, 0.02), 1, 1, 2, 1.0, within=True, proven=False)
     assert samples_to_prove(near, 100, 0.01) == 400

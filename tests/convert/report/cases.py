@@ -44,7 +44,8 @@ def difference(worse: int, better: int, max_drop: float = 0.01) -> Difference:
     p = 1.0 if worse == better else 0.25
     interval = Interval(value - half, value + half)
     flips = worse + better + 3
-    return Difference(value, interval, worse, better, flips, p, interval.low >= -max_drop)
+    within, proven = (least >= -max_drop for least in (value, interval.low))
+    return Difference(value, interval, worse, better, flips, p, within, proven)
 
 
 def int8(
@@ -337,7 +338,7 @@ def agreement() -> Findings:
         latency_us=3_652.0,
         score=low,
         difference=Difference(
-            drop, Interval(low.interval.low - 1, low.interval.high - 1), 7, 0, 7, None, True
+            drop, Interval(low.interval.low - 1, low.interval.high - 1), 7, 0, 7, None, True, True
         ),
     )
     missed = int8(
@@ -348,7 +349,7 @@ def agreement() -> Findings:
         0.41,
         3.2,
         score=score(864, 3_000),
-        difference=Difference(-0.712, Interval(-0.728, -0.695), 2136, 0, 2136, None, False),
+        difference=Difference(-0.712, Interval(-0.728, -0.695), 2136, 0, 2136, None, False, False),
     )
     return msgspec.structs.replace(
         found,
