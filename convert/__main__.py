@@ -119,6 +119,12 @@ class Formats(click.ParamType[tuple[str, ...]]):
 @click.option("--name", help="Name of the bundle.  [default: after the model file]")
 @click.option("--version", default="0.1.0", show_default=True, help="SemVer of the bundle.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("dist"), show_default=True)
+@click.option(
+    "--candidates",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    help="Write every model file that could be chosen, for edge-agent measure on a board.",
+)
 @_trust
 @_json
 def build(**options: Any) -> None:
@@ -214,9 +220,11 @@ def sensitivity(as_json: bool, html: Path | None, **options: Any) -> None:
 @cli.command()
 @click.argument("a", type=click.Path(path_type=Path))
 @click.argument("b", type=click.Path(path_type=Path))
-@click.option("--inputs", required=True, type=click.Path(path_type=Path), help="A .npz with x.")
+@click.option(
+    "--inputs", required=True, metavar="SAMPLES", help="FILE.npz with x, or a part of it."
+)
 @_json
-def parity(a: Path, b: Path, inputs: Path, as_json: bool) -> None:
+def parity(a: Path, b: Path, inputs: str, as_json: bool) -> None:
     """Compare any two of ONNX, TFLite and bundle: differences, agreement."""
     _require()
     import msgspec
@@ -323,7 +331,7 @@ def _write(file: Path, text: str) -> None:
     from edge_bundle.disk import replace_file
 
     try:
-        replace_file(file, text.encode())
+        replace_file(file, text.encode(), mode=0o644)
     except OSError as error:
         raise ConfigError(f"{file}: {error.strerror or error}") from None
 

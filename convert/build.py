@@ -6,7 +6,6 @@ from typing import Final, Literal
 
 import numpy as np
 
-from convert.choice.latency import Profile, read_profile
 from convert.choice.pairing import choose
 from convert.choice.ranking import Ranking, Yardstick
 from convert.choice.recipes import Format
@@ -24,11 +23,13 @@ from convert.judgement.judge import Judge, choose_metric
 from convert.judgement.metrics import load_function
 from convert.parity import Parity, measure_parity, run_model
 from convert.products.bundling import check_folder
+from convert.products.candidates import write_candidates
 from convert.products.identity import check_version, choose_name
 from convert.products.writing import Built, Outcome, write_products
 from convert.progress import Progress
-from convert.targets import Target, read_target
+from convert.targets import HOST, Target, read_target
 from edge_bundle.errors import ConfigError, ModelRefused
+from edge_bundle.latency import Profile, read_profile
 
 PARITY_SAMPLES: Final = 32
 TIE_SAMPLES: Final = 256
@@ -62,6 +63,8 @@ class Order:
     """None: after the model file."""
     version: str = "0.1.0"
     out: Path = Path("dist")
+    candidates: Path | None = None
+    """Folder that gets every model file that could be chosen, to be timed on a board."""
     trust: bool = False
 
 
@@ -95,6 +98,8 @@ def build(order: Order, progress: Progress) -> Built:
     parity = measure_parity(source, choose_outputs(source, given.file), some)
     _check_labels(given.file, parity)
     models = prepare_models(parity, given.formats, given.calibration, progress)
+    if order.candidates is not None:
+        write_candidates(models.by_format.values(), given.target, order.candidates, progress)
     progress(f"measuring the float model on {len(given.evaluation)} evaluation samples")
     reference = models.by_format[given.formats[0]]
     expected = run_model(
@@ -128,10 +133,12 @@ def build(order: Order, progress: Progress) -> Built:
 
 def _read(order: Order, progress: Progress) -> _Given:
     name, version = choose_name(order.name, order.model), check_version(order.version)
-    check_folder(order.out)
+    check_folder(order.out, "--out")
+    if order.candidates is not None:
+        check_folder(order.candidates, "--candidates")
     file = read_spec(order.spec) if order.spec else EMPTY
     target = read_target(order.target)
-    profile = None if order.latency == "host" else read_profile(Path(order.latency))
+    profile = None if order.latency == HOST else _read_profile(order.latency)
     if order.metric is not None:
         load_function(order.metric)
     if order.precision == "int8" and order.calibration is None:
@@ -154,6 +161,13 @@ def _read(order: Order, progress: Progress) -> _Given:
             note = f"{left_out} of {given} calibration samples also in the evaluation: left out."
             source = replace(source, notes=(*source.notes, note))
     return _Given(name, version, file, target, profile, source, formats, calibration, evaluation)
+
+
+def _read_profile(name: str) -> Profile:
+    try:
+        return read_profile(Path(name))
+    except ConfigError as error:
+        raise ConfigError(f"--latency: {error}") from None
 
 
 def _check_labels(file: SpecFile, parity: Parity) -> None:

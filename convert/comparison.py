@@ -12,7 +12,8 @@ from typing import Final
 import numpy as np
 from msgspec import Struct
 
-from convert.sides import Shape, Side, fit, move_axes, open_side, same_order, without_batch
+from convert.given.samples import list_numbers, split_part
+from convert.sides import ONLY, Shape, Side, fit, move_axes, open_side, same_order, without_batch
 from edge_bundle.errors import ConfigError, ModelRefused, RecordingRefused
 from edge_bundle.recording import load_npz
 from edge_bundle.tensor import Array, Float32Array, TensorSpec
@@ -66,7 +67,7 @@ class Comparison(Struct, frozen=True):
     """One line."""
 
 
-def compare(a: Path, b: Path, inputs: Path) -> Comparison:
+def compare(a: Path, b: Path, inputs: str) -> Comparison:
     """Run two models on the same samples.
 
     Args:
@@ -75,14 +76,17 @@ def compare(a: Path, b: Path, inputs: Path) -> Comparison:
         inputs: ``.npz`` with ``x`` [samples, ...], or an array for each input by its name. A
             bundle with a stream takes raw windows [samples, window, channels] where ``x`` has that
             shape. Numbers are real values; where both models have the same integer input they are
-            codes.
+            codes. ``FILE#0-99,120`` names some samples, ``FILE#NAME`` those of an index array.
     Raises:
         ConfigError: no such file. RuntimeMissing: nothing here runs one of them.
         RecordingRefused: the arrays do not fit. ArtifactRefused: a file is damaged or does not run.
     """
-    arrays = _read_arrays(inputs)
+    path, part = split_part(inputs)
+    arrays = _read_arrays(path)
+    if part:
+        arrays = _take(inputs, part, arrays)
     sides = open_side(a, "A"), open_side(b, "B")
-    given = fit(sides, arrays, inputs)
+    given = fit(sides, arrays, path)
     pairs, notes = _pair(*sides)
     count = len(given[0][0])
     for number in range(count):
@@ -209,6 +213,14 @@ def _read_arrays(inputs: Path) -> dict[str, Array]:
         return load_npz(inputs)
     except ValueError as error:
         raise RecordingRefused(f"{inputs}: {error}") from None
+
+
+def _take(inputs: str, part: str, arrays: dict[str, Array]) -> dict[str, Array]:
+    """Return some samples of each array that has as many as the first one."""
+    counts = {name: len(values) for name, values in arrays.items() if values.ndim and name != part}
+    count = counts.get(ONLY, next(iter(counts.values()), 0))
+    numbers = list_numbers(inputs, part, arrays, count)
+    return {name: arrays[name][numbers] for name, of in counts.items() if of == count}
 
 
 def _pair(a: Side, b: Side) -> tuple[list[_Pair], list[str]]:

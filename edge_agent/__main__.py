@@ -63,6 +63,45 @@ def replay(bundle: Path, recording: str, as_json: bool, threads: int) -> None:
 
 
 @cli.command()
+@click.argument(
+    "files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path)
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Write a profile.json.")
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0.1, 3600),
+    default=10.0,
+    show_default=True,
+    help="That all of it may take, more or less.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def measure(
+    files: tuple[Path, ...], out: Path | None, threads: int, seconds: float, as_json: bool
+) -> None:
+    """Time model files (ONNX, TFLite, bundles) on this machine, in turns.
+
+    edge-convert build --latency PROFILE chooses by what --out writes. Copy the file back.
+    """
+    import msgspec
+
+    from edge_agent import measurement
+
+    with click.progressbar(length=measurement.ROUNDS, file=sys.stderr, label="timing") as bar:
+        found = measurement.measure(files, threads, seconds, lambda _: bar.update(1))
+    machine = measurement.describe_machine(threads)
+    if out is not None:
+        measurement.write_profile(found, machine, out)
+    if as_json:
+        told = {"machine": machine, "measured": found, "profile": str(out) if out else None}
+        sys.stdout.write(msgspec.json.encode(told).decode() + "\n")
+        return
+    sys.stdout.write(f"{machine}\n{measurement.tabulate(found)}")
+    if out is not None:
+        sys.stdout.write(f"written to {out}\n")
+
+
+@cli.command()
 @click.argument("config", type=click.Path(path_type=Path))
 @click.argument("root", type=click.Path(path_type=Path))
 def trust(config: Path, root: Path) -> None:

@@ -5,13 +5,18 @@ import tempfile
 from pathlib import Path
 
 
-def replace_file(file: Path, data: bytes) -> None:
+def replace_file(file: Path, data: bytes, mode: int = 0o600) -> None:
     """Write a file beside, flush it, put it in its place, and flush the folder.
 
+    Args:
+        file: to write.
+        data: all of it.
+        mode: 0o644 for what others may read.
     Raises: OSError: it cannot be written; what was there stays.
     """
     handle, beside = tempfile.mkstemp(dir=file.parent, prefix=".", suffix=".part")
     try:
+        os.fchmod(handle, mode)
         with os.fdopen(handle, "wb") as out:
             out.write(data)
             out.flush()

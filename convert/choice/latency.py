@@ -1,35 +1,17 @@
-"""How long one inference takes: two models in turns, so that what slows one slows both."""
+"""How long a candidate takes against float, measured here or looked up in a board's profile."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
-from time import perf_counter_ns
-from typing import Annotated, Final
+from typing import Final
 
-import msgspec
-from msgspec import Meta, Struct
-
-from edge_bundle.errors import ConfigError
-from edge_bundle.manifest import Sha256
+from edge_bundle.latency import Profile, time_in_turns
 from edge_bundle.runtimes.loader import load_model
-from edge_bundle.runtimes.model import Model
 from edge_bundle.tensor import Array
 
 SECONDS: Final = 0.8
 """That one comparison may take, more or less."""
 ROUNDS: Final = 12
-BLOCK_MOST: Final = 200
-MAX_PROFILE_BYTES: Final = 1 << 20
-
-
-class Profile(Struct, frozen=True, forbid_unknown_fields=True):
-    """Latencies that a board measured, by the model files' digests."""
-
-    machine: str
-    """What it is and what it runs, in words."""
-    latency_us: dict[Sha256, Annotated[float, Meta(gt=0)]]
-    """Median of one inference, by the model file's sha256."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,37 +25,17 @@ class Pace:
     """In three rounds of four, not just in the middle one."""
 
 
-def read_profile(path: Path) -> Profile:
-    """Read a board's profile.
-
-    Raises: ConfigError: no such file, or not a profile.
-    """
-    try:
-        if path.stat().st_size > MAX_PROFILE_BYTES:
-            raise ConfigError(f"--latency: {path}: larger than {MAX_PROFILE_BYTES} bytes")
-        return msgspec.json.decode(path.read_bytes(), type=Profile)
-    except OSError as error:
-        raise ConfigError(f"--latency: {path}: {error.strerror or error}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"--latency: {path}: {error}, expected {{machine, latency_us by sha256}}"
-        ) from None
-
-
 def compare_pace(
     reference: tuple[bytes, str], other: tuple[bytes, str], inputs: Sequence[Array]
 ) -> Pace:
-    """Time two models, each a file and its format, with one thread, in alternating blocks.
+    """Time two models of one input, each a file and its format, with one thread, in turns.
 
     Raises: ModelRefused: where one does not run.
     """
     models = [load_model(data, kind) for data, kind in (reference, other)]
+    samples = [(values,) for values in inputs]
     try:
-        for model in models:
-            _run(model, inputs, 3)
-        once = max(_run(model, inputs, 3) for model in models)
-        block = max(1, min(BLOCK_MOST, int(SECONDS * 1e9 / (once * 2 * ROUNDS))))
-        rounds = [tuple(_run(model, inputs, block) for model in models) for _ in range(ROUNDS)]
+        rounds = time_in_turns(models, (samples, samples), ROUNDS, SECONDS)
     finally:
         for model in models:
             model.close()
@@ -89,14 +51,3 @@ def look_up(profile: Profile, reference_sha256: str, sha256: str) -> Pace | None
         return None
     before, after = known[reference_sha256], known[sha256]
     return Pace(before, after, after / before, after > before)
-
-
-def _run(model: Model, inputs: Sequence[Array], times: int) -> float:
-    """Return the median time of one inference in nanoseconds."""
-    taken = []
-    for i in range(times):
-        model.input(0)[...] = inputs[i % len(inputs)].reshape(model.inputs[0].shape)
-        began = perf_counter_ns()
-        model.invoke()
-        taken.append(perf_counter_ns() - began)
-    return median(taken)

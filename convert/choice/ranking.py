@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from convert.choice.latency import Pace, Profile, compare_pace, look_up
+from convert.choice.latency import Pace, compare_pace, look_up
 from convert.choice.recipes import FloatModel, Recipe, emit, static_recipes
 from convert.choice.sensitivity import measure_damage, quality
 from convert.choice.tried import Tried, say_decibels
@@ -17,6 +17,7 @@ from convert.parity import Parity, run_model
 from convert.progress import Progress
 from convert.targets import HOST, Target, read_target
 from edge_bundle.errors import ModelRefused
+from edge_bundle.latency import Profile
 from edge_bundle.tensor import Array, Float32Array
 
 HOPELESS_DB: Final = 10.0

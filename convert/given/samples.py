@@ -8,7 +8,7 @@ windows), with ``y`` [samples] beside it. ``FILE.npz#0-99,120`` names some of it
 import hashlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise, permutations
 from pathlib import Path
@@ -75,7 +75,7 @@ def read_samples(source: str, spec: Spec, tensor: TensorSpec, *, to_judge: bool)
         ConfigError: no such file or part. RecordingRefused: unreadable, other shapes, a value that
             is not finite, or fewer samples than ``LEAST``.
     """
-    path, part = _split(source)
+    path, part = split_part(source)
     arrays = _arrays(path)
     if arrays is not None and "x" in arrays:
         samples = _from_arrays(source, part, arrays, spec, tensor)
@@ -157,8 +157,8 @@ def separate(calibration: Samples, evaluation: Samples) -> Samples:
     return calibration.take(apart)
 
 
-def _split(source: str) -> tuple[Path, str]:
-    """Return file and part; a folder or a file may have a # in its name."""
+def split_part(source: str) -> tuple[Path, str]:
+    """Return file and part, empty for all of it; a folder or a file may have a # in its name."""
     path = Path(source)
     if os.path.isfile(path) or "#" not in source:
         return path, ""
@@ -198,7 +198,7 @@ def _from_arrays(
             f"{source}: y: {y.size if not y.ndim else len(y)} values for {len(x)} samples of x"
         )
     if part:
-        numbers = _numbers(source, part, arrays, len(x))
+        numbers = list_numbers(source, part, arrays, len(x))
         x, y = x[numbers], None if y is None else y[numbers]
     _check_finite(source, x)
     if spec.stream is None:
@@ -215,7 +215,16 @@ def _from_arrays(
     return Samples(source, "", windows, [_fit(i, tensor) for i in inputs], y)
 
 
-def _numbers(source: str, part: str, arrays: dict[str, Array], count: int) -> Labels:
+def list_numbers(source: str, part: str, arrays: Mapping[str, Array], count: int) -> Labels:
+    """Return the numbers of the samples that a part names, int64.
+
+    Args:
+        source: file and part, for messages.
+        part: such as ``0-99,120``, or the name of an index array.
+        arrays: of the file.
+        count: samples in it.
+    Raises: ConfigError: it names none, or more than there are.
+    """
     if part in arrays:
         index = arrays[part]
         if index.ndim != 1 or index.dtype.kind not in "iu":

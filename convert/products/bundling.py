@@ -76,7 +76,7 @@ def draft_manifest(
     )
 
 
-def check_folder(out: Path) -> None:
+def check_folder(out: Path, option: str = "--out") -> None:
     """Find out before the work, and without making anything, whether a folder can be written.
 
     Raises: ConfigError.
@@ -84,11 +84,11 @@ def check_folder(out: Path) -> None:
     try:
         there = next((f for f in (out, *out.absolute().parents) if f.exists()), out)
     except OSError as error:  # such as a name that is too long
-        raise ConfigError(f"--out: {out}: {error.strerror}") from None
+        raise ConfigError(f"{option}: {out}: {error.strerror}") from None
     if not there.is_dir():
-        raise ConfigError(f"--out: {there}: not a folder")
+        raise ConfigError(f"{option}: {there}: not a folder")
     if not os.access(there, os.W_OK | os.X_OK):
-        raise ConfigError(f"--out: {there}: not writable")
+        raise ConfigError(f"{option}: {there}: not writable")
 
 
 @contextmanager

@@ -11,7 +11,6 @@ import msgspec
 import numpy as np
 
 from convert import findings as reports
-from convert.choice.latency import Profile
 from convert.choice.recipes import Format
 from convert.choice.tried import Choice, Tried, to_candidate
 from convert.findings import Candidate, Dataset, Findings, Product
@@ -49,6 +48,7 @@ from edge_bundle.disk import replace_file
 from edge_bundle.errors import ConfigError
 from edge_bundle.golden import pack_golden, run_golden
 from edge_bundle.inference import Inference
+from edge_bundle.latency import Profile
 from edge_bundle.manifest import Golden, Provenance
 from edge_bundle.runtimes.loader import load_model, runtime_version
 
@@ -135,7 +135,7 @@ def write_products(outcome: Outcome, out: Path, progress: Progress) -> Built:
 
 def _write(file: Path, data: bytes) -> None:
     try:
-        replace_file(file, data)
+        replace_file(file, data, mode=0o644)
     except OSError as error:
         raise ConfigError(f"{file}: {error.strerror or error}") from None
 

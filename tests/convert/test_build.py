@@ -25,6 +25,7 @@ from convert.products.writing import Built
 from edge_bundle.archive import Bundle, read_bundle
 from edge_bundle.golden import check_golden
 from edge_bundle.inference import Inference
+from edge_bundle.latency import Profile
 from edge_bundle.tensor import TensorSpec
 from tests.convert.classifier import Told
 from tests.convert.conftest import GOOD, rows, save_samples, write_metric
@@ -365,3 +366,22 @@ def test_tflite_model_becomes_a_tflite_bundle(tmp_path: Path, precision: Precisi
     )
     assert bundle.manifest.file_name == f"small-0.1.0-tflite-{precision}.bundle"
     assert len(bundle.model()) < len(small_model())
+
+
+def test_candidates_that_a_board_timed_decide_what_is_slow(tmp_path: Path) -> None:
+    pytest.importorskip("ai_edge_quantizer")
+    folder = tmp_path / "candidates"
+    given: dict[str, Any] = {"formats": ("onnx", "tflite"), "max_drop": 0.05}
+    build_watch(tmp_path / "first", candidates=folder, **given)
+    files = {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in folder.iterdir()}
+    assert len(files) == 2 * (3 + 6)
+    # A board on which int8 is slow in ONNX, and fast in TFLite.
+    slow = {d: 300.0 if n.startswith("onnx-int8") else 90.0 for n, d in files.items()}
+    floats = {files[f"{form}-float.{form}"]: 100.0 for form in ("onnx", "tflite")}
+    board = tmp_path / "profile.json"
+    board.write_bytes(msgspec.json.encode(Profile("a board", slow | floats)))
+    found = build_watch(tmp_path / "second", latency=str(board), **given).findings
+    assert found.measured_on == "a board"
+    paces = {(c.format, c.precision): (c.verdict, c.latency_ratio) for c in found.candidates}
+    assert paces["onnx", "int8"] == ("slower", 3.0)
+    assert paces["tflite", "int8"][1] == 0.9

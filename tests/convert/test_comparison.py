@@ -7,8 +7,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from convert import sides
-from convert.comparison import Comparison, compare, describe_comparison
+from convert import comparison, sides
+from convert.comparison import Comparison, describe_comparison
 from edge_bundle.errors import ConfigError, ModelRefused, RecordingRefused
 from tests.convert.graphs import save_graph, save_text
 from tests.edge_bundle.bundles import MODEL, WAKE_WORD, watch_windows, write_watch_bundle
@@ -51,6 +51,10 @@ def untrusted() -> None:
 def save_arrays(file: Path, **arrays: Any) -> Path:
     np.savez(file, **arrays)
     return file
+
+
+def compare(a: Path, b: Path, inputs: Path, part: str = "") -> Comparison:
+    return comparison.compare(a, b, f"{inputs}{part}")
 
 
 def image_model(file: Path, shape: str, turn: str) -> Path:
@@ -237,3 +241,17 @@ def test_outputs_of_no_common_shape_are_refused(tmp_path: Path) -> None:
     b = save_text(tmp_path / "b.onnx", text)
     with pytest.raises(ModelRefused, match=r"A gives scores \[1, 2\], B gives y \[1, 6\]"):
         compare(a, b, save_arrays(tmp_path / "x.npz", x=X))
+
+
+def test_part_of_the_samples_is_compared(tmp_path: Path) -> None:
+    model = save_graph(tmp_path / "m.onnx", GOOD)
+    arrays = save_arrays(tmp_path / "x.npz", x=X, y=np.arange(20), few=np.asarray([3, 5]))
+    assert compare(model, model, arrays, "#0-4,19").samples == 6
+    assert compare(model, model, arrays, "#few").samples == 2
+    named = save_arrays(tmp_path / "named.npz", x_in=X, few=np.asarray([3, 5]))
+    with pytest.raises(RecordingRefused, match="arrays x_in; A expects 'x'"):
+        compare(model, model, named, "#few")
+    with pytest.raises(ConfigError, match="20-21, the file has samples 0 to 19"):
+        compare(model, model, arrays, "#20-21")
+    with pytest.raises(ConfigError, match="did you mean 'few'"):
+        compare(model, model, arrays, "#fwe")

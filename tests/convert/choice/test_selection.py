@@ -13,7 +13,6 @@ import onnx
 import pytest
 
 from convert.choice import ranking, selection
-from convert.choice.latency import Profile
 from convert.choice.ranking import Ranking, Yardstick, rank_statically
 from convert.choice.recipes import FloatModel, Recipe, emit, static_recipes
 from convert.choice.search import choose_cuts, order_nodes
@@ -31,6 +30,7 @@ from convert.judgement.metrics import Accuracy
 from convert.parity import Parity, measure_parity
 from convert.targets import read_target
 from edge_bundle.errors import ModelRefused
+from edge_bundle.latency import Profile
 from tests.convert.classifier import CLASSES, Told, harm, inputs_of, perceptron, samples_of, say
 
 LAYERS = ("a", "b", "c", "d", "e", "f")
