@@ -206,4 +206,8 @@ def _choose(
             forced=precision is not None,
         )
         selections.append(Selection(ranking, judge, progress, precision))
-    return dict(zip(given.formats, choose(selections), strict=True))
+    choices = choose(selections)
+    for selection in selections:
+        if not any(choice.damages for choice in choices):
+            selection.show_damage()
+    return dict(zip(given.formats, choices, strict=True))

@@ -13,6 +13,7 @@ import msgspec
 from convert.choice.ranking import Ranking
 from convert.choice.recipes import Recipe, emit
 from convert.choice.search import Bisection, choose_cuts, order_nodes, repair
+from convert.choice.sensitivity import find_nodes
 from convert.choice.tried import Choice, Tried, say_decibels
 from convert.findings import Precision
 from convert.judgement.judge import Judge
@@ -27,6 +28,8 @@ GAIN: Final = 0.95
 SAME_SIZE: Final = 1.1
 """Of static int8's bytes: a file that is no larger than this is as small."""
 MOST_PROBES: Final = 3
+MOST_SHOWN: Final = 64
+"""Nodes that are measured for the report alone."""
 
 
 class Selection:
@@ -87,6 +90,19 @@ class Selection:
                     else "Its turn did not come."
                 )
         return choice
+
+    def show_damage(self) -> None:
+        """Measure for the report which nodes int8 hurts, where a search has not needed to know."""
+        chosen = self._choice.chosen
+        if chosen is None or chosen.recipe.precision != "int8" or self._choice.damages:
+            return
+        if len(nodes := find_nodes(self._model)) > MOST_SHOWN:
+            self._choice.explanations.append(
+                f"{self._model.format}: which of its {len(nodes)} nodes int8 hurts was not "
+                "measured, as nothing depended on it: edge-convert sensitivity does."
+            )
+            return
+        self._choice.damages = self._ranking.measure_damage(chosen.recipe)
 
     def _find(self) -> Iterator[Tried]:
         for tier in self._tiers():

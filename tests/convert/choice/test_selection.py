@@ -261,6 +261,23 @@ def test_outputs_that_are_mostly_noise_cost_no_pass(
     assert here.allowance.used == 2
 
 
+def test_report_shows_which_nodes_int8_hurts_though_nothing_depended_on_it(
+    world: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = world(nothing)
+    one = here.select()
+    choice = one.finish(next(one.keepers()))
+    one.show_damage()
+    assert [damage.node for damage in choice.damages] == list(LAYERS)
+    assert here.allowance.used == 2
+    monkeypatch.setattr(selection, "MOST_SHOWN", len(LAYERS) - 1)
+    other = here.select()
+    choice = other.finish(next(other.keepers()))
+    other.show_damage()
+    assert not choice.damages
+    assert "its 6 nodes int8 hurts was not measured" in choice.explanations[-1]
+
+
 # When the leader loses too much
 
 

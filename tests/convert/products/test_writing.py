@@ -191,7 +191,8 @@ def test_bundle_that_does_not_prove_itself_leaves_the_folder_as_it_was(
 def test_disk_that_fills_up_is_one_line(
     workshop: Workshop, before: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(file: Path, _data: bytes) -> None:
+    def full(file: Path, _data: bytes, mode: int) -> None:
+        assert mode == 0o644
         raise OSError(28, "No space left on device", str(file))
 
     monkeypatch.setattr(products, "replace_file", full)
