@@ -59,5 +59,6 @@ def _part(tried: Tried, beside: Tried, share: float) -> None:
     tried.verdict = "missed"
     tried.why = (
         f"It keeps the budget, and answers otherwise than {beside.recipe.variant} on "
-        f"{1 - share:.2%} of the samples; formats of one version may differ on {1 - AGREEMENT:.2%}."
+        f"{100 * (1 - share):.2f} % of the samples; formats of one version may differ on "
+        f"{100 * (1 - AGREEMENT):.1f} %."
     )

@@ -19,6 +19,7 @@ from convert.findings import Precision
 from convert.judgement.judge import Judge
 from convert.judgement.marks import samples_to_prove
 from convert.progress import Progress
+from convert.report.wording import say_budget, say_points
 
 TIERS: Final[tuple[Precision, ...]] = ("int8", "dynamic", "fp16", "float")
 ALLOWED_LOSS_DB: Final = 0.2
@@ -191,15 +192,16 @@ class Selection:
         if leader.marks is None:
             leader.verdict = "missed"
             leader.why = (
-                f"It loses more than {judge.max_drop:.2%}, whatever the samples that were "
+                f"It loses more than {say_budget(judge.max_drop)}, whatever the samples that were "
                 "not run any more would bring."
             )
             return False
         difference = judge.compare(leader.marks, leader.numbers)
         if not difference.within:
+            lost = say_points(-difference.value).lstrip("+")
             leader.verdict = "missed"
             leader.why = (
-                f"It loses {-difference.value:.2%}, at most {judge.max_drop:.2%} may be lost."
+                f"It loses {lost} points; at most {say_budget(judge.max_drop)} may be lost."
             )
         return difference.within
 
@@ -297,7 +299,9 @@ class Selection:
         judge = self._judge
         numbers = judge.everything if tried.numbers is None else tried.numbers
         difference = judge.compare(tried.marks, numbers)
-        words = f"It keeps the budget of {judge.max_drop:.2%}: {difference.value:+.2%}"
+        words = (
+            f"{say_points(difference.value)} points keep the budget of {say_budget(judge.max_drop)}"
+        )
         if difference.proven:
             return f"{words}, proven by the interval."
         needed = samples_to_prove(difference, len(numbers), judge.max_drop)

@@ -308,4 +308,6 @@ def _tell_agreement(kept: Sequence[Tried]) -> list[str]:
         return []
     (one, first), (other, second) = found[:2]
     share = float(np.mean(first == second))
-    return [f"{one} and {other} give the same answer on {share:.2%} of the evaluation samples."]
+    return [
+        f"{one} and {other} give the same answer on {100 * share:.2f} % of the evaluation samples."
+    ]

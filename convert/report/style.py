@@ -70,7 +70,8 @@ td p{margin:.1rem 0 0;color:var(--soft);font-size:.95em}
 small{display:block;color:var(--soft);font-size:.85em}
 .verdict{font-weight:600}
 .verdict.good{color:var(--good)}.verdict.bad{color:var(--bad)}.verdict.faint{color:var(--soft)}
-.tried{min-width:54rem}.tried td:nth-child(2),.tried td:last-child{min-width:13rem}
+.tried{min-width:54rem}.tried td:nth-child(2),.tried td:last-child{min-width:13rem;
+overflow-wrap:anywhere}
 .plain{min-width:34rem}
 @media screen and (max-width:46rem){.tried{min-width:0}.tried thead{display:none}
 .tried tr{display:block;border-bottom:1px solid var(--line);padding:.5rem 0}

@@ -300,7 +300,7 @@ def test_budget_that_nothing_meets(
     bundle = out / "over-budget" / "m-0.1.0-onnx-int8.bundle"
     *_, line = ended.err.splitlines()
     assert line.startswith("edge-convert: onnx-int8: It loses ")
-    assert line.endswith(f"at most 0.00% may be lost. The best found is kept at {bundle}")
+    assert line.endswith(f"at most 0.0 points may be lost. The best found is kept at {bundle}")
     whole = read_bundle(bundle)
     assert check_golden(whole, Inference.open(whole)).ok
     assert sorted(f.name for f in out.iterdir()) == [

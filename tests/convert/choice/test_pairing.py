@@ -105,8 +105,8 @@ def test_recipe_of_the_other_format_has_its_turn_where_the_leader_answers_otherw
     (parted,) = [t for t in two.tried if t.recipe == leader]
     assert parted.verdict == "missed"
     assert parted.why == (
-        "It keeps the budget, and answers otherwise than onnx-int8 on 0.75% of the samples; "
-        "formats of one version may differ on 0.50%."
+        "It keeps the budget, and answers otherwise than onnx-int8 on 0.75 % of the samples; "
+        "formats of one version may differ on 0.5 %."
     )
 
 
@@ -129,7 +129,7 @@ def test_first_format_steps_back_where_nothing_stands_beside_it(
     assert chosen(one).recipe.precision == chosen(two).recipe.precision == "dynamic"
     (parted,) = [t for t in one.tried if t.recipe == leader]
     assert parted.verdict == "missed"
-    assert "answers otherwise than onnx-float on 0.75%" in parted.why
+    assert "answers otherwise than onnx-float on 0.75 %" in parted.why
     assert pair.allowance.left >= 0
 
 

@@ -222,7 +222,7 @@ def test_leader_that_keeps_the_budget_is_chosen_with_one_pass(world: Open) -> No
         "fp16": [],
         "float": [],
     }
-    assert "It keeps the budget of 1.00%: +0.00%" in chosen(choice).why
+    assert "0.00 points keep the budget of 1.0 points" in chosen(choice).why
 
 
 def test_leader_has_the_least_noise(world: Open) -> None:
