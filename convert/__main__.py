@@ -1,27 +1,21 @@
 """``edge-convert``: options in, one call, a result out."""
 
 import json
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from convert.progress import Progress
+from convert.display import show_progress
+from convert.options import FORMATS, Drop, Formats
 from edge_bundle import VERSION
 from edge_bundle.command import run_command
 from edge_bundle.errors import BudgetMissed, ConfigError, Exit
 
-if TYPE_CHECKING:
-    from convert.products.writing import Built
-
 NAME = "edge-convert"
 NEEDED = ("onnx", "onnxruntime", "onnxslim", "rich")
-FORMATS = ("onnx", "tflite")
 SAMPLES = "FILE.npz with x (and y), or a recording; FILE#0-6 or FILE.npz#NAME for a part."
 
 _spec = click.option(
@@ -41,45 +35,6 @@ _model = click.argument("model", type=click.Path(path_type=Path))
 @click.version_option(VERSION, prog_name=NAME)
 def cli() -> None:
     """Make a trained model small, prove what that costs on real samples, pack it for devices."""
-
-
-class Drop(click.ParamType[float]):
-    """``1pp``, ``0.5 %`` or ``0.01`` as a fraction of 1."""
-
-    name = "drop"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> float:
-        """Return the fraction."""
-        text = str(value).strip().lower()
-        for unit in ("pp", "%"):
-            if text.endswith(unit):
-                text, scale = text[: -len(unit)].strip(), 0.01
-                break
-        else:
-            scale = 1.0
-        try:
-            drop = float(text) * scale
-        except ValueError:
-            drop = -1.0
-        if not 0 <= drop < 1:
-            self.fail(f"{value!r}, expected such as 1pp or 0.01", param, ctx)
-        return drop
-
-
-class Formats(click.ParamType[tuple[str, ...]]):
-    """``onnx``, ``tflite`` or both, by commas."""
-
-    name = "formats"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, ...]:
-        """Return them, each once."""
-        if isinstance(value, tuple):
-            return value
-        found = tuple(dict.fromkeys(part.strip() for part in str(value).split(",")))
-        for part in found:
-            if part not in FORMATS:
-                self.fail(f"{part!r}, expected onnx, tflite or onnx,tflite", param, ctx)
-        return found
 
 
 @cli.command()
@@ -139,9 +94,10 @@ def build(**options: Any) -> None:
     as_json = options.pop("as_json")
     with show_progress() as progress:
         built = building.build(building.Order(**options), progress)
+    from convert.products.summary import summarise
     from convert.report.terminal import describe
 
-    click.echo(json.dumps(_summary(built)) if as_json else describe(built.findings), nl=as_json)
+    click.echo(json.dumps(summarise(built)) if as_json else describe(built.findings), nl=as_json)
     if built.missed:
         raise BudgetMissed(" ".join(built.missed))
 
@@ -284,43 +240,6 @@ def main() -> None:
     run_command(cli, NAME, {BudgetMissed: Exit.BUDGET})
 
 
-@contextmanager
-def show_progress() -> Iterator[Progress]:
-    """Give what says on stderr what begins: a live line on a terminal, else lines."""
-    if not sys.stderr.isatty():
-        yield _Lines()
-        return
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    with console.status("reading") as status:
-        yield _Live(console, status)
-
-
-class _Lines:
-    def __call__(self, text: str) -> None:
-        click.echo(text, err=True)
-
-    def advance(self, done: int, of: int) -> None:
-        """Say nothing: a log is no place for a bar."""
-
-
-class _Live:
-    def __init__(self, console: Any, status: Any) -> None:
-        self._console = console
-        self._status = status
-        self._text = ""
-
-    def __call__(self, text: str) -> None:
-        self._text = text
-        self._console.print(text, style="dim", highlight=False)
-        self._status.update(text)
-
-    def advance(self, done: int, of: int) -> None:
-        """Show the share that is done."""
-        self._status.update(f"{self._text}  {done}/{of}")
-
-
 def _require() -> None:
     for module in NEEDED:
         if find_spec(module) is None:
@@ -334,71 +253,6 @@ def _write(file: Path, text: str) -> None:
         replace_file(file, text.encode(), mode=0o644)
     except OSError as error:
         raise ConfigError(f"{file}: {error.strerror or error}") from None
-
-
-def _summary(built: "Built") -> dict[str, Any]:
-    """Return what ``--json`` prints of a build."""
-    found = built.findings
-    final = next((c for c in found.candidates if c.verdict in {"chosen", "kept"}), None)
-    if found.chosen is not None:
-        final = next(
-            c
-            for c in found.candidates
-            if f"{c.format}-{c.precision}" == found.chosen and c.verdict in {"chosen", "kept"}
-        )
-    difference = final.difference if final else None
-    bundles = [
-        {
-            "file": str(path),
-            "variant": product.variant,
-            "sha256": product.sha256,
-            "bytes": product.bytes,
-            "bundle_bytes": product.bundle_bytes,
-        }
-        for path, product in zip(built.paths, found.products, strict=True)
-    ]
-    return {
-        "name": found.name,
-        "version": found.version,
-        "chosen": found.chosen,
-        "variant": found.chosen,
-        "bundle": bundles[0]["file"] if bundles else None,
-        "sha256": bundles[0]["sha256"] if bundles else None,
-        "bundles": bundles,
-        "float_bytes": found.float_bytes,
-        "final_bytes": final.bytes if final else None,
-        "metric": found.metric,
-        "float_accuracy": found.float_score.value,
-        "final_accuracy": final.score.value if final and final.score else None,
-        "accuracy_difference": difference.value if difference else None,
-        "accuracy_difference_interval": (
-            [difference.interval.low, difference.interval.high] if difference else None
-        ),
-        "flips": difference.flips if difference else None,
-        "proven": difference.proven if difference else None,
-        "max_drop": found.max_drop,
-        "evaluations": found.evaluations,
-        "evaluation_windows": found.evaluation.samples,
-        "holdout_windows": found.holdout_samples,
-        "calibration_windows": found.calibration.samples if found.calibration else 0,
-        "candidates": [
-            {
-                "format": c.format,
-                "precision": c.precision,
-                "recipe": c.recipe,
-                "bytes": c.bytes,
-                "latency_ratio": c.latency_ratio,
-                "sqnr_db": c.sqnr_db,
-                "accuracy": c.score.value if c.score else None,
-                "verdict": c.verdict,
-                "why": c.why,
-            }
-            for c in found.candidates
-        ],
-        "plan": str(built.plan),
-        "report": str(built.report),
-        "missed": list(built.missed),
-    }
 
 
 if __name__ == "__main__":

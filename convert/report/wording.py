@@ -11,6 +11,8 @@ from typing import Final, TypeGuard
 MINUS: Final = "\u2212"
 UNKNOWN: Final = "\u2013"
 MOST_DECIMALS: Final = 6
+NOISE: Final = 1e-9
+"""What arithmetic leaves of an exact value."""
 
 
 def clean(text: str) -> str:
@@ -54,7 +56,7 @@ def say_percent(fraction: float) -> str:
 def say_points(fraction: float) -> str:
     """Return a difference of two percentages with its sign, such as ``+0.11``, without the unit."""
     text = _round(100 * fraction, 2, (0.0,))
-    return f"+{text}" if fraction > 0 else text
+    return f"+{text}" if 100 * fraction >= NOISE else text
 
 
 def say_budget(fraction: float) -> str:
@@ -108,6 +110,7 @@ def say_minus(text: str) -> str:
 
 def _round(value: float, decimals: int, exact: tuple[float, ...]) -> str:
     """Round, with more decimals where fewer would read as an exact value that it is not."""
+    value = next((e for e in exact if abs(value - e) < NOISE), value)
     while decimals < MOST_DECIMALS and round(value, decimals) in exact and value not in exact:
         decimals += 1
     # Adding 0.0 takes the sign from a zero.

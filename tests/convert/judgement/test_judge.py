@@ -223,7 +223,12 @@ def chosen(
     rule: Classification | None = None,
 ) -> Metric:
     names = [f"out{i}" for i in range(len(expected))]
-    return choose_metric(name, samples_of(say([0] * 8), y), names, expected, rule)
+    given = samples_of(np.zeros((8, TAKEN), np.float32), y)
+    return choose_metric(name, given, names, expected, rule)
+
+
+TAKEN = 6
+"""Values of a sample."""
 
 
 def test_labels_of_classes_are_judged_by_accuracy() -> None:
@@ -233,6 +238,12 @@ def test_labels_of_classes_are_judged_by_accuracy() -> None:
 
 def test_without_labels_classes_are_judged_by_agreement() -> None:
     assert isinstance(chosen([say([0] * 8)], None), Agreement)
+
+
+def test_what_gives_as_many_values_as_it_takes_has_classes_only_where_labels_say_so() -> None:
+    values = np.zeros((8, TAKEN), np.float32)
+    assert isinstance(chosen([values], None), Closeness)
+    assert isinstance(chosen([values], np.arange(8) % TAKEN), Accuracy)
 
 
 @pytest.mark.parametrize("y", [None, np.zeros(8, np.int64)])

@@ -9,7 +9,10 @@ from convert.report import wording
 
 @pytest.mark.parametrize(
     ("fraction", "text"),
-    [(0.9155, "91.5 %"), (1, "100.0 %"), (0.9997, "99.97 %"), (0, "0.0 %"), (0.0002, "0.02 %")],
+    [
+        *((0.9155, "91.5 %"), (1, "100.0 %"), (0.9997, "99.97 %"), (0, "0.0 %")),
+        *((0.0002, "0.02 %"), (1 - 1e-16, "100.0 %")),
+    ],
 )
 def test_percent_has_one_decimal_unless_that_lies(fraction: float, text: str) -> None:
     assert wording.say_percent(fraction) == text
@@ -17,7 +20,10 @@ def test_percent_has_one_decimal_unless_that_lies(fraction: float, text: str) ->
 
 @pytest.mark.parametrize(
     ("fraction", "text"),
-    [(-0.00111, "\u22120.11"), (0.02, "+2.00"), (0.0, "0.00"), (-0.00001, "\u22120.001")],
+    [
+        *((-0.00111, "\u22120.11"), (0.02, "+2.00"), (0.0, "0.00")),
+        *((-0.00001, "\u22120.001"), (1e-17, "0.00")),
+    ],
 )
 def test_points_have_a_sign_and_no_false_zero(fraction: float, text: str) -> None:
     assert wording.say_points(fraction) == text

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from convert.__main__ import show_progress
+from convert.display import show_progress
 
 
 def test_log_gets_a_line_for_what_begins_and_no_bar(capsys: pytest.CaptureFixture[str]) -> None:
