@@ -12,7 +12,7 @@ from convert.inspection.survey import ZIP_MARK, guess_format, read_anatomy
 from convert.inspection.trial import require_safe
 from edge_bundle.archive import read_bundle
 from edge_bundle.errors import RecordingRefused
-from edge_bundle.features import compile_steps
+from edge_bundle.features.chain import compile_steps
 from edge_bundle.inference import Inference
 from edge_bundle.manifest import Manifest
 from edge_bundle.runtimes.loader import load_model
@@ -183,8 +183,9 @@ def _prepare(windows: Array, stream_side: Side, spec: TensorSpec) -> Float32Arra
     manifest = stream_side.manifest
     assert manifest
     assert manifest.stream
-    run = compile_steps(manifest.features, manifest.stream.window, len(manifest.stream.channels))
-    made = np.stack([run(w).copy() for w in windows.astype(np.float32)])
+    stream = manifest.stream
+    chain = compile_steps(manifest.features, stream.window, len(stream.channels), stream.rate_hz)
+    made = np.stack([chain.run(w).copy() for w in windows.astype(np.float32)])
     shape = (len(made), *without_batch(spec.shape))
     return made.reshape(shape) if made[0].size == spec.size else made
 

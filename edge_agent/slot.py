@@ -223,9 +223,12 @@ class Slot:
     def _decide(self) -> Decision | None:
         while self._running is not None:
             try:
-                if self._gap or self._stale:
+                broken = self._gap or self._stale
+                if broken:
                     self._running.inference.reset()
-                decision = self._running.inference.decide(self._window)
+                stream = self._running.stream
+                fresh = None if broken or stream.hop > stream.window else stream.hop
+                decision = self._running.inference.decide(self._window, fresh)
             except Exception as error:  # whatever a model does, the other models go on
                 refused = isinstance(error, ArtifactRefused)
                 why = str(error) if refused else f"{type(error).__name__}: {error}"

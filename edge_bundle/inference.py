@@ -7,7 +7,8 @@ import numpy as np
 from edge_bundle.archive import Bundle
 from edge_bundle.decision import Classifier, Decision
 from edge_bundle.errors import BundleRefused
-from edge_bundle.features import compile_steps
+from edge_bundle.features.chain import compile_steps
+from edge_bundle.features.runner import Fresh
 from edge_bundle.manifest import Manifest
 from edge_bundle.runtimes.loader import load_model
 from edge_bundle.runtimes.model import Model, read_output, write_input
@@ -27,7 +28,7 @@ class Inference:
         self.manifest = manifest
         self.model = model
         self._features = (
-            compile_steps(manifest.features, stream.window, len(stream.channels))
+            compile_steps(manifest.features, stream.window, len(stream.channels), stream.rate_hz)
             if stream
             else None
         )
@@ -49,12 +50,14 @@ class Inference:
         model = load_model(bundle.model(), bundle.manifest.format, threads)
         return cls(bundle.manifest, model)
 
-    def scores(self, window: Array) -> Float32Array:
+    def scores(self, window: Array, fresh: Fresh = None) -> Float32Array:
         """Run one window, or one prepared tensor where the bundle has no stream.
 
         Args:
             window: float32 [window, channels], in the stream's units; or of the model input's own
                 shape and dtype, taken as it is.
+            fresh: how many of its last samples are new, where it follows the window before without
+                a break; None where it stands alone.
         Returns: float32 [labels], or without a decision the real values of all outputs, one
             after another; the next call overwrites it.
         Raises: ModelRefused: where the runtime fails.
@@ -63,7 +66,7 @@ class Inference:
         if self._features is None:
             _copy_prepared(window, self.model.input(0))
         else:
-            write_input(self.model, 0, self._features(window))
+            write_input(self.model, 0, self._features.run(window, fresh))
         ready = perf_counter_ns()
         self.model.invoke()
         parts = [read_output(self.model, i).reshape(-1) for i in self._given]
@@ -72,7 +75,7 @@ class Inference:
         self.infer_ns = perf_counter_ns() - ready
         return values
 
-    def decide(self, window: Array) -> Decision:
+    def decide(self, window: Array, fresh: Fresh = None) -> Decision:
         """Run and judge one window; the rest as ``scores``.
 
         Raises: BundleRefused: the bundle has no decision.
@@ -82,7 +85,7 @@ class Inference:
                 f"{self.manifest.file_name}: it has no [decision]: nothing says what its scores "
                 "mean; build it with --spec"
             )
-        return self._classifier.decide(self.scores(window))
+        return self._classifier.decide(self.scores(window, fresh))
 
     def reset(self) -> None:
         """Forget the stream: called where windows are not contiguous."""

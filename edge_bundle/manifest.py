@@ -12,7 +12,8 @@ import msgspec
 from msgspec import Meta, Struct
 
 from edge_bundle.errors import BundleRefused
-from edge_bundle.features import Standardise, shape_after
+from edge_bundle.features.chain import shape_after
+from edge_bundle.features.steps import Step
 
 SCHEMA: Final = 1
 MAX_MANIFEST_BYTES: Final = 1 << 20
@@ -170,7 +171,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
     requires: Requires = Requires()
     stream: Stream | None = None
     """None: the model takes prepared tensors as they are."""
-    features: tuple[Standardise, ...] = ()
+    features: tuple[Step, ...] = ()
     decision: Classification | None = None
     """None: all outputs are given as they are."""
     golden: Golden
@@ -294,7 +295,7 @@ def _check_decision(manifest: Manifest, decision: Classification) -> None:
 def _check_stream(manifest: Manifest, stream: Stream) -> None:
     _refuse_twice("stream.channels", [c.name for c in stream.channels])
     try:
-        given = shape_after(manifest.features, stream.window, len(stream.channels))
+        given = shape_after(manifest.features, stream.window, len(stream.channels), stream.rate_hz)
     except ValueError as error:
         raise BundleRefused(f"manifest.json: {error}") from None
     found = _size(manifest.tensors.inputs[0])

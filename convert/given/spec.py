@@ -7,7 +7,8 @@ from typing import Final
 from msgspec import Struct
 
 from edge_bundle.errors import ConfigError
-from edge_bundle.features import Standardise, shape_after
+from edge_bundle.features.chain import shape_after
+from edge_bundle.features.steps import Step
 from edge_bundle.manifest import Classification, Limits, Requires, Stream
 from edge_bundle.positions import Path_
 from edge_bundle.toml import Document, convert_toml, read_toml, show_path
@@ -20,7 +21,7 @@ class Spec(Struct, frozen=True, forbid_unknown_fields=True):
     """None: the model takes prepared tensors as they are."""
     decision: Classification | None = None
     """None: all outputs are given as they are."""
-    features: tuple[Standardise, ...] = ()
+    features: tuple[Step, ...] = ()
     limits: Limits = Limits()
     requires: Requires = Requires()
 
@@ -62,7 +63,12 @@ def read_spec(file: Path) -> SpecFile:
                 ("features", number), "works on the windows of a stream, and there is no [stream]"
             )
         try:
-            shape_after(spec.features[: number + 1], spec.stream.window, len(channels))
+            shape_after(
+                spec.features[: number + 1],
+                spec.stream.window,
+                len(channels),
+                spec.stream.rate_hz,
+            )
         except ValueError as error:
             message = str(error).removeprefix(f"features[{number}]: ")
             raise document.error(("features", number), message) from None

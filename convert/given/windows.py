@@ -6,7 +6,8 @@ from itertools import chain
 import numpy as np
 
 from edge_bundle.errors import ConfigError
-from edge_bundle.features import Standardise, compile_steps
+from edge_bundle.features.chain import compile_steps
+from edge_bundle.features.steps import Step
 from edge_bundle.manifest import Stream
 from edge_bundle.recording import Recording, read_recordings
 from edge_bundle.tensor import Float32Array
@@ -31,16 +32,16 @@ def cut_windows(source: str, stream: Stream) -> list[Cut]:
 
 
 def run_features(
-    windows: Sequence[Float32Array], features: Sequence[Standardise], stream: Stream
+    windows: Sequence[Float32Array], features: Sequence[Step], stream: Stream
 ) -> list[Float32Array]:
     """Return windows as the model takes them, through the features that a device runs.
 
     Args:
         windows: float32 [window, channels] each.
     """
-    run = compile_steps(features, stream.window, len(stream.channels))
+    chain = compile_steps(features, stream.window, len(stream.channels), stream.rate_hz)
     # The features reuse their memory from call to call.
-    return [run(window).copy() for window in windows]
+    return [chain.run(window).copy() for window in windows]
 
 
 def spread(count: int, most: int) -> list[int]:

@@ -9,7 +9,7 @@ import onnxruntime
 import pytest
 
 from edge_bundle.errors import BundleRefused, ModelRefused
-from edge_bundle.features import Standardise
+from edge_bundle.features.steps import Standardise
 from edge_bundle.inference import Inference
 from edge_bundle.manifest import Tensor, Tensors
 from edge_bundle.runtimes.loader import load_model

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from edge_bundle import manifest as manifests
 from edge_bundle.errors import BundleRefused
-from edge_bundle.features import Standardise
+from edge_bundle.features.steps import Standardise
 from edge_bundle.manifest import Limits, Manifest, Member, Reference, Requires, Tensor, Tensors
 from tests.edge_bundle.bundles import LABELS, STREAM, prepared_manifest, watch_manifest
 

@@ -14,7 +14,7 @@ from convert.given.samples import Samples, read_labels, read_samples, separate
 from convert.given.spec import EMPTY, Spec
 from edge_bundle.archive import hash_file
 from edge_bundle.errors import ConfigError, RecordingRefused
-from edge_bundle.features import Standardise
+from edge_bundle.features.steps import Standardise
 from edge_bundle.tensor import Array, TensorSpec
 from tests.edge_bundle.bundles import LABELS, RECORDING, STREAM
 

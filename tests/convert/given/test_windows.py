@@ -7,7 +7,7 @@ import pytest
 
 from convert.given.windows import cut_windows, run_features, spread
 from edge_bundle.errors import ConfigError, RecordingRefused
-from edge_bundle.features import Standardise
+from edge_bundle.features.steps import Standardise
 from tests.edge_bundle.bundles import LABELS, RECORDING, STREAM
 
 

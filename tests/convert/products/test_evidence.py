@@ -16,7 +16,7 @@ from convert.products.evidence import (
     golden_tolerance,
     seed_windows,
 )
-from edge_bundle.features import Standardise
+from edge_bundle.features.steps import Standardise
 from edge_bundle.manifest import Manifest, Tensor, Tensors
 from tests.edge_bundle.bundles import prepared_manifest, watch_manifest
 

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_bundle.features import Standardise, compile_steps, shape_after
+from edge_bundle.features.chain import compile_steps, shape_after
+from edge_bundle.features.steps import Standardise
 
 values = st.floats(-8, 8, width=32)
 scales = st.floats(0.5, 1e3, width=32)
@@ -25,21 +26,21 @@ def test_steps_are_those_of_plain_numpy(
     expected = samples.astype(np.float64)
     for step in steps:
         expected = (expected - np.array(step.mean)) / np.array(step.std)
-    result = compile_steps(steps, window, channels)(samples)
+    result = compile_steps(steps, window, channels, 50.0).run(samples)
     assert result.dtype == np.float32
-    assert result.shape == shape_after(steps, window, channels)
+    assert result.shape == shape_after(steps, window, channels, 50.0)
     np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-4)
     np.testing.assert_array_equal(samples, before)
 
 
 def test_without_steps_the_input_comes_back_uncopied() -> None:
     samples = np.zeros((4, 2), np.float32)
-    assert compile_steps([], 4, 2)(samples) is samples
+    assert compile_steps([], 4, 2, 50.0).run(samples) is samples
 
 
 def test_result_lives_in_memory_that_is_reused() -> None:
-    run = compile_steps([Standardise((1.0,), (2.0,))], 3, 1)
-    assert run(np.zeros((3, 1), np.float32)) is run(np.ones((3, 1), np.float32))
+    chain = compile_steps([Standardise((1.0,), (2.0,))], 3, 1, 50.0)
+    assert chain.run(np.zeros((3, 1), np.float32)) is chain.run(np.ones((3, 1), np.float32))
 
 
 @pytest.mark.parametrize(
@@ -50,4 +51,4 @@ def test_step_that_does_not_fit_is_refused_by_its_number(
 ) -> None:
     steps = [Standardise((0.0, 0.0), (1.0, 1.0)), Standardise(mean, std)]
     with pytest.raises(ValueError, match=r"^features\[1\]: .* for 2 channels"):
-        compile_steps(steps, 10, 2)
+        compile_steps(steps, 10, 2, 50.0)
