@@ -184,7 +184,7 @@ def _prepare(windows: Array, stream_side: Side, spec: TensorSpec) -> Float32Arra
     assert manifest
     assert manifest.stream
     stream = manifest.stream
-    chain = compile_steps(manifest.features, stream.window, len(stream.channels), stream.rate_hz)
+    chain = compile_steps(manifest.features, stream.form)
     made = np.stack([chain.run(w).copy() for w in windows.astype(np.float32)])
     shape = (len(made), *without_batch(spec.shape))
     return made.reshape(shape) if made[0].size == spec.size else made

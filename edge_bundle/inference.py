@@ -27,11 +27,7 @@ class Inference:
         stream, decision = manifest.stream, manifest.decision
         self.manifest = manifest
         self.model = model
-        self._features = (
-            compile_steps(manifest.features, stream.window, len(stream.channels), stream.rate_hz)
-            if stream
-            else None
-        )
+        self._features = compile_steps(manifest.features, stream.form) if stream else None
         self._classifier = Classifier(decision) if decision else None
         self._given = (
             (manifest.scores_index,) if decision else tuple(range(len(manifest.tensors.outputs)))

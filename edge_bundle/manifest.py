@@ -12,8 +12,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from edge_bundle.errors import BundleRefused
-from edge_bundle.features.chain import shape_after
-from edge_bundle.features.steps import Step
+from edge_bundle.features.steps import Form, Step, form_after
 
 SCHEMA: Final = 1
 MAX_MANIFEST_BYTES: Final = 1 << 20
@@ -64,6 +63,11 @@ class Stream(Struct, frozen=True):
     """What a gap does: windows that would span it are not made."""
     resample: Literal["refuse"] = "refuse"
     """What another sample rate does."""
+
+    @property
+    def form(self) -> Form:
+        """What a window is before the features."""
+        return Form(self.window, len(self.channels), self.rate_hz)
 
 
 class Tensor(Struct, frozen=True):
@@ -295,14 +299,14 @@ def _check_decision(manifest: Manifest, decision: Classification) -> None:
 def _check_stream(manifest: Manifest, stream: Stream) -> None:
     _refuse_twice("stream.channels", [c.name for c in stream.channels])
     try:
-        given = shape_after(manifest.features, stream.window, len(stream.channels), stream.rate_hz)
+        given = form_after(manifest.features, stream.form)
     except ValueError as error:
         raise BundleRefused(f"manifest.json: {error}") from None
     found = _size(manifest.tensors.inputs[0])
-    if len(manifest.tensors.inputs) != 1 or found != given[0] * given[1]:
+    if len(manifest.tensors.inputs) != 1 or found != given.rows * given.columns:
         raise BundleRefused(
-            f"manifest.json: stream: windows of {given[0]} x {given[1]} give "
-            f"{given[0] * given[1]} values, the model takes {_inputs(manifest.tensors)}"
+            f"manifest.json: stream: windows of {given.rows} x {given.columns} give "
+            f"{given.rows * given.columns} values, the model takes {_inputs(manifest.tensors)}"
         )
 
 

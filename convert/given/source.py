@@ -11,7 +11,7 @@ import onnx
 
 from convert.given.spec import Spec, SpecFile
 from edge_bundle.errors import ConfigError, ModelRefused
-from edge_bundle.features.chain import shape_after
+from edge_bundle.features.steps import form_after
 from edge_bundle.tensor import TensorSpec
 
 MAX_MODEL_BYTES: Final = 512 << 20
@@ -103,9 +103,8 @@ def check_input(source: Source, spec: Spec) -> None:
     """
     if spec.stream is None:
         return
-    given = shape_after(
-        spec.features, spec.stream.window, len(spec.stream.channels), spec.stream.rate_hz
-    )
+    form = form_after(spec.features, spec.stream.form)
+    given = form.rows, form.columns
     takes = prod(source.input.shape)
     if takes != prod(given):
         raise ModelRefused(

@@ -7,8 +7,7 @@ from typing import Final
 from msgspec import Struct
 
 from edge_bundle.errors import ConfigError
-from edge_bundle.features.chain import shape_after
-from edge_bundle.features.steps import Step
+from edge_bundle.features.steps import Step, form_after
 from edge_bundle.manifest import Classification, Limits, Requires, Stream
 from edge_bundle.positions import Path_
 from edge_bundle.toml import Document, convert_toml, read_toml, show_path
@@ -63,12 +62,7 @@ def read_spec(file: Path) -> SpecFile:
                 ("features", number), "works on the windows of a stream, and there is no [stream]"
             )
         try:
-            shape_after(
-                spec.features[: number + 1],
-                spec.stream.window,
-                len(channels),
-                spec.stream.rate_hz,
-            )
+            form_after(spec.features[: number + 1], spec.stream.form)
         except ValueError as error:
             message = str(error).removeprefix(f"features[{number}]: ")
             raise document.error(("features", number), message) from None

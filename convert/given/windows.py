@@ -39,7 +39,7 @@ def run_features(
     Args:
         windows: float32 [window, channels] each.
     """
-    chain = compile_steps(features, stream.window, len(stream.channels), stream.rate_hz)
+    chain = compile_steps(features, stream.form)
     # The features reuse their memory from call to call.
     return [chain.run(window).copy() for window in windows]
 

@@ -1,6 +1,5 @@
 """What every compiled step is: preallocated memory, a call, and how much of its input is new."""
 
-from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from edge_bundle.tensor import Float32Array
@@ -10,21 +9,8 @@ Fresh: TypeAlias = int | None
 of the call before, moved up. None: the window stands alone, and nothing before it counts."""
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
-    """What goes from one step to the next."""
-
-    rows: int
-    columns: int
-    rate_hz: float
-    """Rows in a second."""
-
-
 class Runner(Protocol):
     """One step, compiled for the form that comes to it."""
-
-    form: Form
-    """What it gives."""
 
     def run(self, values: Float32Array, fresh: Fresh) -> tuple[Float32Array, Fresh]:
         """Work on one window.
@@ -32,6 +18,6 @@ class Runner(Protocol):
         Args:
             values: float32 [rows, columns] of what comes to it; not kept, not changed.
             fresh: how many of the last rows are new.
-        Returns: float32 [rows, columns] of ``form``, overwritten by the next call, and how many of
-            its last rows are new.
+        Returns: float32 [rows, columns] of the form that the step gives, overwritten by the next
+            call, and how many of its last rows are new.
         """

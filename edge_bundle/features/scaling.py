@@ -2,20 +2,15 @@
 
 import numpy as np
 
-from edge_bundle.features.runner import Form, Fresh
-from edge_bundle.features.steps import Standardise
+from edge_bundle.features.runner import Fresh
+from edge_bundle.features.steps import Form, Standardise
 from edge_bundle.tensor import Float32Array
 
 
 class StandardiseRunner:
-    """Subtracts and multiplies in place of its own memory."""
+    """Subtracts and multiplies into memory of its own."""
 
     def __init__(self, step: Standardise, form: Form) -> None:
-        if not len(step.mean) == len(step.std) == form.columns:
-            raise ValueError(
-                f"{len(step.mean)} means and {len(step.std)} deviations for {form.columns} channels"
-            )
-        self.form = form
         self._mean = np.asarray(step.mean, np.float32)
         self._scale = np.float32(1) / np.asarray(step.std, np.float32)
         self._out = np.empty((form.rows, form.columns), np.float32)

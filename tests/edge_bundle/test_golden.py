@@ -11,6 +11,7 @@ import pytest
 
 from edge_bundle.archive import write_bundle
 from edge_bundle.errors import BundleRefused
+from edge_bundle.features.runner import Fresh
 from edge_bundle.golden import GoldenResult, check_golden, pack_golden, run_golden
 from edge_bundle.inference import Inference
 from edge_bundle.runtimes.loader import load_model
@@ -167,9 +168,10 @@ def test_a_stateful_model_is_reset_before_the_first_window_and_not_between_two()
             resets.append(len(resets))
             super().reset()
 
-        def scores(self, window: Array) -> Float32Array:
+        def scores(self, window: Array, fresh: Fresh = None) -> Float32Array:
             resets.append(-1)
-            return super().scores(window)
+            assert fresh is None
+            return super().scores(window, fresh)
 
     manifest = watch_manifest()
     run_golden(Counting(manifest, load_model(MODEL.read_bytes(), "onnx")), watch_windows())
