@@ -82,7 +82,7 @@ def describe_device(
             table.name: StreamInfo(
                 shapes[table.name].rate_hz,
                 tuple(ChannelInfo(c.name, c.unit) for c in shapes[table.name].channels),
-                table.kind,
+                str(table.__struct_config__.tag),
             )
             for table in config.source
         },

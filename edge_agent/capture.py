@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 
 from edge_agent.feed import Feed
-from edge_agent.source import Source
+from edge_agent.sources.source import Source
 
 log = logging.getLogger(__name__)
 

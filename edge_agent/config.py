@@ -9,25 +9,14 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
+from edge_agent.source_tables import Identifier, Positive, Source
 from edge_bundle.errors import ConfigError
-from edge_bundle.manifest import Channel
 from edge_bundle.positions import Path_
 from edge_bundle.toml import Document, convert_toml, find_value, read_toml
 from edge_bundle.wording import word_unknown
 from edge_wire.broker import Broker
 from edge_wire.credentials import BrokerTable, read_broker
-from edge_wire.topics import IDENTIFIER
 
-Identifier = Annotated[
-    str,
-    # Python's ``$`` also matches before a line's end.
-    Meta(
-        pattern=rf"^{IDENTIFIER.pattern}$(?!\n)",
-        description="1 to 64 letters, digits, '.', '_' or '-'",
-    ),
-]
-Positive = Annotated[int, Meta(ge=1)]
-PositiveFloat = Annotated[float, Meta(gt=0)]
 MAX_EXTENDS = 8
 
 
@@ -64,20 +53,6 @@ class OutboxTable(Struct, frozen=True):
     """0: predictions are sent once with QoS 0 and never wait."""
 
 
-class SourceTable(Struct, frozen=True):
-    """A stream's sensor: a recording that is replayed."""
-
-    name: Identifier
-    kind: Literal["replay"]
-    path: str
-    factor: PositiveFloat = 1.0
-    """How many times faster than the true rate."""
-    loop: bool = False
-    policy: Literal["block", "drop_oldest"] = "block"
-    rate_hz: PositiveFloat | None = None
-    channels: tuple[Channel, ...] = ()
-
-
 class ModelTable(Struct, frozen=True):
     """A model that this device runs on a stream."""
 
@@ -95,7 +70,7 @@ class Config(Struct, frozen=True, kw_only=True):
     runtime: RuntimeTable = RuntimeTable()
     store: StoreTable
     outbox: OutboxTable = OutboxTable()
-    source: tuple[SourceTable, ...] = ()
+    source: tuple[Source, ...] = ()
     model: tuple[ModelTable, ...] = ()
     extends: tuple[str, ...] = ()
 

@@ -27,7 +27,7 @@ from edge_agent.outbox import Entry, Outbox
 from edge_agent.publisher import Publisher
 from edge_agent.reporter import Reporter
 from edge_agent.slot import Made, Slot
-from edge_agent.source import open_source
+from edge_agent.sources.opening import open_source
 from edge_agent.updater import Updater
 from edge_agent.worker import Worker
 from edge_wire.broker import Broker

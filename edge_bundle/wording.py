@@ -32,7 +32,8 @@ def word_mismatch(kind: Any, path: tuple[str | int, ...], message: str, found: A
     shown = WORDS.get(shape) or msgspec.json.encode(found).decode()
     if len(shown) > SHOWN_CHARACTERS:
         shown = shown[:SHOWN_CHARACTERS] + "…"
-    if message.startswith("Invalid enum value"):
+    # A table of several kinds is told apart by a value too.
+    if message.startswith(("Invalid enum value", "Invalid value")):
         return word_unknown(str(found), "value", _choices(kind, path))
     pattern = re.fullmatch(r"Expected `str` matching regex '(.*)'", message, re.DOTALL)
     if pattern:
@@ -63,21 +64,32 @@ def _describe(kind: Any, path: tuple[str | int, ...]) -> str | None:
 
 def _choices(kind: Any, path: tuple[str | int, ...]) -> list[str]:
     found = _plain(_type_at(kind, path))
-    values = found.values if isinstance(found, inspect.LiteralType) else ()
-    return [str(v) for v in values]
+    if isinstance(found, inspect.LiteralType):
+        return [str(v) for v in found.values]
+    structs = _structs(_type_at(kind, path[:-1]))
+    return [str(s.tag) for s in structs if s.tag_field == path[-1]]
 
 
 def _type_at(kind: Any, path: tuple[str | int, ...]) -> Any:
     found: Any = inspect.type_info(kind)
     for part in path:
         found = _plain(found)
-        if isinstance(found, inspect.StructType):
-            found = next((f.type for f in found.fields if f.encode_name == part), None)
+        if structs := _structs(found):
+            # Of several kinds of a table the first that has the key.
+            fields = (f for s in structs for f in s.fields)
+            found = next((f.type for f in fields if f.encode_name == part), None)
         elif isinstance(found, inspect.DictType):
             found = found.value_type
         else:
             found = getattr(found, "item_type", None)
     return found
+
+
+def _structs(kind: Any) -> list[inspect.StructType]:
+    """Return the kinds of table that may stand somewhere."""
+    kind = _plain(kind)
+    members = kind.types if isinstance(kind, inspect.UnionType) else (kind,)
+    return [m for m in members if isinstance(m, inspect.StructType)]
 
 
 def _plain(kind: Any) -> Any:

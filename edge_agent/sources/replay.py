@@ -1,12 +1,13 @@
-"""Sources: what gives a stream its samples. So far one kind, a recording replayed in time."""
+"""Recordings, replayed in time."""
 
 import time
 from collections.abc import Callable, Iterator
 from math import isfinite
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
-from edge_agent.config import LoadedConfig, SourceTable
+from edge_agent import source_tables as tables
+from edge_agent.config import LoadedConfig
 from edge_agent.fit import StreamShape
 from edge_agent.ring import Chunk
 from edge_bundle.errors import ConfigError, RecordingRefused
@@ -15,19 +16,6 @@ from edge_bundle.recording import Recording, read_recordings
 
 TICK_S: Final = 0.02
 """A replay wakes up at most this often; it gives all the samples that are due."""
-
-
-class Source(Protocol):
-    """Gives chunks until it ends or ``stop`` is called."""
-
-    shape: StreamShape
-
-    def chunks(self, wait: Callable[[float], bool]) -> Iterator[Chunk]:
-        """Yield samples as they come.
-
-        Args:
-            wait: sleeps for so many seconds, and is true when it is time to stop.
-        """
 
 
 class Replay:
@@ -63,13 +51,12 @@ class Replay:
                 return
 
 
-def open_source(loaded: LoadedConfig, index: int) -> Source:
-    """Open a source of the configuration.
+def open_replay(loaded: LoadedConfig, index: int, table: tables.Replay) -> Replay:
+    """Open the recordings of a table.
 
     Raises: ConfigError: no such file, or rate or channels that nobody states.
         RecordingRefused: unreadable, or not what the configuration says.
     """
-    table = loaded.config.source[index]
     try:
         recordings = read_recordings(loaded.resolve(table.path), None)
     except OSError as error:
@@ -84,7 +71,7 @@ def open_source(loaded: LoadedConfig, index: int) -> Source:
 
 
 def _shape(
-    loaded: LoadedConfig, index: int, table: SourceTable, recording: Recording
+    loaded: LoadedConfig, index: int, table: tables.Replay, recording: Recording
 ) -> StreamShape:
     rate = table.rate_hz or recording.rate_hz
     if rate is None:

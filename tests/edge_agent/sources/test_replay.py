@@ -10,7 +10,9 @@ import pytest
 from edge_agent.config import load_config
 from edge_agent.fit import StreamShape
 from edge_agent.ring import Chunk
-from edge_agent.source import TICK_S, Replay, Source, open_source
+from edge_agent.sources.opening import open_source
+from edge_agent.sources.replay import TICK_S, Replay
+from edge_agent.sources.source import Source
 from edge_bundle.errors import ConfigError, RecordingRefused
 from edge_bundle.manifest import Channel
 from edge_bundle.recording import Recording

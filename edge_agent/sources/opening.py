@@ -1,0 +1,19 @@
+"""Which module opens which kind of source; each is imported when it is needed."""
+
+from edge_agent import source_tables as tables
+from edge_agent.config import LoadedConfig
+from edge_agent.sources.source import Source
+
+
+def open_source(loaded: LoadedConfig, index: int) -> Source:
+    """Open a source of the configuration.
+
+    Raises: ConfigError: what it names is not there, or the library that it needs. ArtifactRefused:
+        it cannot be used.
+    """
+    table = loaded.config.source[index]
+    match table:
+        case tables.Replay():
+            from edge_agent.sources.replay import open_replay
+
+            return open_replay(loaded, index, table)
