@@ -11,6 +11,7 @@ from convert.choice.ranking import Ranking, Yardstick
 from convert.choice.recipes import Format
 from convert.choice.selection import Selection
 from convert.choice.tried import Choice
+from convert.extras import require_tflite
 from convert.findings import Precision
 from convert.float_models import FloatModels, prepare_models
 from convert.given.samples import Samples, read_samples, separate
@@ -145,6 +146,8 @@ def _read(order: Order, progress: Progress) -> _Given:
         raise ConfigError("--precision int8 needs --calibration: samples that set its ranges")
     source = read_source(order.model, order.trust, progress)
     formats = order.formats or (source.format,)
+    if "tflite" in formats:
+        require_tflite()
     if source.format == "tflite" and formats != ("tflite",):
         raise ConfigError(
             f"--to {','.join(formats)}: {order.model} is TFLite and gives TFLite alone"

@@ -7,6 +7,7 @@ from typing import Final
 import onnx
 
 from convert.choice.recipes import FloatModel, Format
+from convert.extras import require_tflite
 from convert.given.samples import Samples
 from convert.onnx.calibration import observe_onnx
 from convert.onnx.canonical import canonicalise
@@ -45,6 +46,8 @@ def prepare_models(
     """
     source = parity.source
     told: list[str] = []
+    if "tflite" in formats:
+        require_tflite()
     if source.format == "tflite":
         progress("calibrating the TFLite model" if calibration else "reading the TFLite model")
         from convert.tflite.canonical import canonicalise as canonicalise_tflite

@@ -14,7 +14,7 @@ from convert.given.samples import Labels, Samples, read_labels, read_samples
 from convert.given.source import Source, check_input, choose_outputs, read_bounded
 from convert.given.spec import EMPTY, SpecFile, read_spec
 from convert.inspection.anatomy import Anatomy
-from convert.inspection.survey import guess_format, read_anatomy
+from convert.inspection.survey import read_anatomy
 from convert.inspection.trial import require_safe
 from convert.judgement.metrics import answers
 from convert.products.bundling import (
@@ -38,7 +38,7 @@ from edge_bundle.errors import ConfigError, ModelRefused
 from edge_bundle.golden import pack_golden, run_golden
 from edge_bundle.inference import Inference
 from edge_bundle.manifest import PREPARED, Golden, Manifest, Provenance
-from edge_bundle.runtimes.loader import load_model
+from edge_bundle.runtimes.loader import guess_format, load_model
 from edge_bundle.tensor import Array, TensorSpec
 
 Progress = Callable[[str], None]

@@ -131,8 +131,6 @@ def _run(
 ) -> list[Array]:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = SILENT
-    # What the runtime fuses depends on the whole graph, and would show as a change of rounding.
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         rows = [session.run(list(outputs), {source.input.name: x}) for x in inputs]

@@ -1,6 +1,7 @@
 """The files of a plan, made again from the model that it was made for."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -87,7 +88,7 @@ def _emit(variant: Variant, model: FloatModel, plan: Plan) -> bytes:
         raise ArtifactRefused(f"{variant.variant}: the float model comes out otherwise{_why(plan)}")
     method = variant.recipe.ranges
     ranges = {method: plans.to_ranges(variant.ranges)} if method else {}
-    data = emit(FloatModel(model.format, model.data, ranges, model.tensors), variant.recipe)
+    data = emit(replace(model, ranges=ranges), variant.recipe)
     if plans.digest(data) != variant.model_sha256:
         raise ArtifactRefused(f"{variant.variant}: other bytes come out{_why(plan)}")
     return data

@@ -5,7 +5,6 @@ Nothing is loaded into this process: a file is read as bytes, and tried in a pro
 
 import hashlib
 from pathlib import Path
-from typing import Final
 
 from msgspec import Struct
 
@@ -15,12 +14,10 @@ from convert.inspection.fitness import Buildable, Fitness, judge_build, judge_ta
 from convert.inspection.prospects import direct_tflite_refusal, floats_left
 from convert.inspection.trial import Trial, try_model
 from convert.targets import read_target, target_names
-from edge_bundle.archive import read_bundle
+from edge_bundle.archive import BUNDLE_MARK, read_bundle
 from edge_bundle.errors import ModelRefused, RuntimeMissing
 from edge_bundle.manifest import Limits, Manifest, Requires
-
-TFLITE_MARK: Final = b"TFL3"
-ZIP_MARK: Final = b"PK"
+from edge_bundle.runtimes.loader import guess_format
 
 
 class BundleFacts(Struct, frozen=True):
@@ -68,7 +65,7 @@ def inspect_model(path: Path) -> Inspection:
             installed. ArtifactRefused: damaged, too large, or none of the three.
     """
     data = read_bounded(path)
-    if data.startswith(ZIP_MARK):
+    if data.startswith(BUNDLE_MARK):
         bundle = read_bundle(path)
         model, form = bundle.model(), bundle.manifest.format
         anatomy = read_anatomy(model, form, path)
@@ -84,11 +81,6 @@ def inspect_model(path: Path) -> Inspection:
     )
     sha256 = hashlib.sha256(data).hexdigest()
     return Inspection(str(path), sha256, len(data), anatomy, trial, targets, builds)
-
-
-def guess_format(data: bytes) -> Format:
-    """Return the format that a model file's first bytes speak of; ONNX has no mark of its own."""
-    return "tflite" if data[4:8] == TFLITE_MARK else "onnx"
 
 
 def read_anatomy(data: bytes, form: Format, path: Path) -> Anatomy:
