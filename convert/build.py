@@ -123,6 +123,7 @@ def build(order: Order, progress: Progress) -> Built:
         profile=given.profile,
         source=source,
         outputs=parity.outputs,
+        shapes=parity.shapes,
         calibration=given.calibration,
         evaluation=given.evaluation,
         models=models,
@@ -210,6 +211,10 @@ def _choose(
         )
         selections.append(Selection(ranking, judge, progress, precision))
     choices = choose(selections)
+    for form, choice in zip(given.formats, choices, strict=True):
+        if choice.chosen is None and all(t.data is None for t in choice.tried):
+            why = choice.tried[0].why if choice.tried else choice.explanations[-1]
+            raise ModelRefused(f"{given.source.path}: {form} {order.precision}: {why}")
     for selection in selections:
         if not any(choice.damages for choice in choices):
             selection.show_damage()

@@ -1,7 +1,7 @@
 """A finished model file made a bundle as it is: golden vectors, limits, proof; no byte changed."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -34,6 +34,7 @@ from convert.products.evidence import (
     seed_windows,
 )
 from convert.products.identity import Identity, check_version, choose_name
+from convert.progress import Progress
 from edge_bundle.errors import ConfigError, ModelRefused
 from edge_bundle.golden import pack_golden, run_golden
 from edge_bundle.inference import Inference
@@ -41,7 +42,6 @@ from edge_bundle.manifest import PREPARED, Golden, Manifest, Provenance
 from edge_bundle.runtimes.loader import guess_format, load_model
 from edge_bundle.tensor import Array, TensorSpec
 
-Progress = Callable[[str], None]
 RECIPE: Final = "as it is"
 SEEDED: Final = "seeded golden windows"
 METRIC: Final = "accuracy"

@@ -92,7 +92,8 @@ def measure_parity(source: Source, outputs: tuple[str, ...], inputs: Sequence[Ar
     Raises: ModelRefused: where it does not run, or gives something else than finite floats.
     """
     if source.format == "tflite":
-        found: Sequence[Array] = run_model(source.data, "tflite", inputs)
+        by_name = dict(zip(source.outputs, run_model(source.data, "tflite", inputs), strict=True))
+        found: Sequence[Array] = [by_name[name] for name in outputs]
     else:
         found = _run(source, source.data, outputs, inputs)
     for name, values in zip(outputs, found, strict=True):

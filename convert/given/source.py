@@ -133,7 +133,7 @@ def show_shape(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape)) or "scalar"
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """Return the first line of a library's message, bounded."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
 

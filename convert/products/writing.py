@@ -71,6 +71,8 @@ class Outcome:
     source: Source
     outputs: tuple[str, ...]
     """That are kept."""
+    shapes: tuple[tuple[int, ...], ...]
+    """Of each, for one sample."""
     calibration: Samples | None
     evaluation: Samples
     models: FloatModels
@@ -98,7 +100,10 @@ def write_products(outcome: Outcome, out: Path, progress: Progress) -> Built:
         itself.
     """
     kept = sorted((c.chosen for c in outcome.choices.values() if c.chosen), key=_by_latency)
-    missed = [m for c in outcome.choices.values() if not c.chosen and (m := _find_nearest(c))]
+    judge = outcome.judge
+    missed = [
+        m for c in outcome.choices.values() if not c.chosen and (m := _find_nearest(c, judge))
+    ]
     plan = _make_plan(outcome, kept)
     digest = plans.identify(plan)
     progress("writing the bundles and running their golden vectors")
@@ -144,10 +149,16 @@ def _by_latency(tried: Tried) -> float:
     return tried.pace.latency_us if tried.pace else inf
 
 
-def _find_nearest(choice: Choice) -> Tried | None:
-    """Return what lost least of what runs, judged by labels where it was, else by noise."""
+def _find_nearest(choice: Choice, judge: Judge) -> Tried | None:
+    """Return what lost least of what runs, by labels where they judged it, else by noise."""
     running = [t for t in choice.tried if t.data is not None]
-    return max(running, key=lambda t: (t.marks is not None, t.sqnr_db), default=None)
+
+    def order(tried: Tried) -> tuple[bool, float, float]:
+        if tried.marks is None:
+            return False, 0.0, tried.sqnr_db
+        return True, judge.compare(tried.marks, tried.numbers).value, tried.sqnr_db
+
+    return max(running, key=order, default=None)
 
 
 def _make_plan(outcome: Outcome, kept: Sequence[Tried]) -> Plan:
@@ -174,6 +185,8 @@ def _make_plan(outcome: Outcome, kept: Sequence[Tried]) -> Plan:
         evaluation_sha256=outcome.evaluation.sha256,
         target=outcome.target.name,
         outputs=outcome.outputs,
+        shapes=outcome.shapes,
+        left_out=outcome.models.left_out,
         seeds={"split": measurement.SEED, "reservoir": calibrations.SEED},
         versions=plans.emitter_versions(),
         variants=tuple(variants),

@@ -239,7 +239,7 @@ def test_what_does_not_keep_the_budget_is_kept_aside_and_named(strict: Workshop)
 
 
 def test_float_keeps_a_budget_that_nothing_else_keeps(strict: Workshop) -> None:
-    built = strict.build(metric="exacting:judge")
+    built = strict.build(metric="exacting:judge", precision="auto")
     assert built.missed == ()
     assert built.findings.chosen == "onnx-float"
     assert [c.verdict for c in built.findings.candidates].count("kept") == 1
