@@ -119,7 +119,9 @@ class Selection:
             for other in others:
                 other.verdict = "behind"
                 other.why = (
-                    f"{say_decibels(other.sqnr_db)} of signal to noise, the leader has "
+                    "It is the leader's file, byte for byte."
+                    if other.data == leader.data
+                    else f"{say_decibels(other.sqnr_db)} of signal to noise, the leader has "
                     f"{say_decibels(leader.sqnr_db)}."
                 )
             keeps = self._judge_leader(leader)

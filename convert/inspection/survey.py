@@ -8,7 +8,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from convert.given.source import read_bounded
+from convert.given.source import read_bounded, read_onnx
 from convert.inspection.anatomy import Anatomy, Format
 from convert.inspection.fitness import Buildable, Fitness, judge_build, judge_target
 from convert.inspection.prospects import direct_tflite_refusal, floats_left
@@ -76,11 +76,23 @@ def inspect_model(path: Path) -> Inspection:
     trial, targets = _judge(data, anatomy)
     builds = judge_build(
         anatomy,
+        lambda: _refusal(path, anatomy.format),
         lambda: direct_tflite_refusal(data),
         lambda form: floats_left(data, anatomy, form),
     )
     sha256 = hashlib.sha256(data).hexdigest()
     return Inspection(str(path), sha256, len(data), anatomy, trial, targets, builds)
+
+
+def _refusal(path: Path, form: Format) -> str:
+    """Return why a build does not read an ONNX file; empty where it does."""
+    if form != "onnx":
+        return ""
+    try:
+        read_onnx(path)
+    except ModelRefused as error:
+        return str(error).removeprefix(f"{path}: ")
+    return ""
 
 
 def read_anatomy(data: bytes, form: Format, path: Path) -> Anatomy:
@@ -90,9 +102,9 @@ def read_anatomy(data: bytes, form: Format, path: Path) -> Anatomy:
     """
     try:
         if form == "onnx":
-            from convert.inspection.onnx_anatomy import read_onnx
+            from convert.inspection import onnx_anatomy
 
-            return read_onnx(data)
+            return onnx_anatomy.read_onnx(data)
         try:
             from convert.inspection.tflite_anatomy import read_tflite
         except ImportError:

@@ -125,7 +125,10 @@ def write_products(outcome: Outcome, out: Path, progress: Progress) -> Built:
         # All are staged before the first is moved.
         nearest = [_stage(outcome, folder / OVER_BUDGET, tried, digest).path for tried in missed]
         aside = move_into_place(nearest, out / OVER_BUDGET) if nearest else []
+        stale = _find_stale(out, outcome)
         paths = move_into_place([*(b.path for b in bundles), *(folder / n for n in files)], out)
+        for path in set(stale) - {*paths, *aside}:
+            path.unlink(missing_ok=True)
     return Built(
         findings=findings,
         paths=tuple(paths[: len(bundles)]),
@@ -136,6 +139,19 @@ def write_products(outcome: Outcome, out: Path, progress: Progress) -> Built:
             for tried, path in zip(missed, aside, strict=True)
         ),
     )
+
+
+def _find_stale(out: Path, outcome: Outcome) -> list[Path]:
+    """Return what an earlier build of this very version has left: not to be released with ours."""
+    pattern = f"{outcome.name}-{outcome.version}-*.bundle"
+    kinds = {f"{form}-{precision}" for form in MODELS for precision in TOLERANCES}
+    begin = len(pattern) - len("*.bundle")
+    return [
+        path
+        for folder in (out, out / OVER_BUDGET)
+        for path in folder.glob(pattern)
+        if path.name[begin : -len(".bundle")] in kinds
+    ]
 
 
 def _write(file: Path, data: bytes) -> None:
