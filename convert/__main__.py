@@ -2,20 +2,19 @@
 
 import json
 from dataclasses import asdict
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import click
 
 from convert.display import show_progress
+from convert.extras import require_onnx
 from convert.options import FORMATS, Drop, Formats
 from edge_bundle import VERSION
 from edge_bundle.command import run_command
 from edge_bundle.errors import BudgetMissed, ConfigError, Exit
 
 NAME = "edge-convert"
-NEEDED = ("onnx", "onnxruntime", "onnxslim", "rich")
 SAMPLES = "FILE.npz with x (and y), or a recording; FILE#0-6 or FILE.npz#NAME for a part."
 
 _spec = click.option(
@@ -88,7 +87,7 @@ def build(**options: Any) -> None:
     MODEL is an ONNX or float TFLite file; scikit-learn's, PyTorch's and Keras's go through their
     own exporters.
     """
-    _require()
+    require_onnx()
     from convert import build as building
 
     as_json = options.pop("as_json")
@@ -113,7 +112,7 @@ def build(**options: Any) -> None:
 @_json
 def pack(as_json: bool, **options: Any) -> None:
     """Pack a finished ONNX or TFLite file as it is, with golden vectors and limits."""
-    _require()
+    require_onnx()
     from convert import pack as packing
 
     with show_progress() as progress:
@@ -134,7 +133,7 @@ def pack(as_json: bool, **options: Any) -> None:
 @_json
 def inspect(model: Path, as_json: bool) -> None:
     """Say what MODEL is made of, and what each target can run of it."""
-    _require()
+    require_onnx()
     import msgspec
 
     from convert.inspection.survey import inspect_model
@@ -156,7 +155,7 @@ def inspect(model: Path, as_json: bool) -> None:
 @_json
 def sensitivity(as_json: bool, html: Path | None, **options: Any) -> None:
     """Show which layers of MODEL int8 hurts, as a table and a plot."""
-    _require()
+    require_onnx()
     import msgspec
 
     from convert.diagnosis import DiagnosisOrder, diagnose
@@ -182,7 +181,7 @@ def sensitivity(as_json: bool, html: Path | None, **options: Any) -> None:
 @_json
 def parity(a: Path, b: Path, inputs: str, as_json: bool) -> None:
     """Compare any two of ONNX, TFLite and bundle: differences, agreement."""
-    _require()
+    require_onnx()
     import msgspec
 
     from convert.comparison import compare, describe_comparison
@@ -214,7 +213,7 @@ def report(file: Path, html: Path | None, as_json: bool) -> None:
 @_json
 def emit(plan: Path, model: Path, out: Path, trust: bool, as_json: bool) -> None:
     """Make the model files of PLAN again from MODEL, and check that they are the same bytes."""
-    _require()
+    require_onnx()
     from convert.reproduction import reproduce
 
     with show_progress() as progress:
@@ -238,12 +237,6 @@ def setup_tflite(python: Path | None) -> None:
 def main() -> None:
     """Run the command line and exit."""
     run_command(cli, NAME, {BudgetMissed: Exit.BUDGET})
-
-
-def _require() -> None:
-    for module in NEEDED:
-        if find_spec(module) is None:
-            raise ConfigError(f"{module} is not installed: pip install 'edgeward[convert]'")
 
 
 def _write(file: Path, text: str) -> None:

@@ -11,6 +11,7 @@ from convert.choice.ranking import Ranking, Yardstick
 from convert.choice.recipes import Format
 from convert.choice.selection import Selection
 from convert.choice.tried import Choice
+from convert.extras import require_tflite
 from convert.findings import Precision
 from convert.float_models import FloatModels, prepare_models
 from convert.given.samples import Samples, read_samples, separate
@@ -122,6 +123,7 @@ def build(order: Order, progress: Progress) -> Built:
         profile=given.profile,
         source=source,
         outputs=parity.outputs,
+        shapes=parity.shapes,
         calibration=given.calibration,
         evaluation=given.evaluation,
         models=models,
@@ -145,6 +147,8 @@ def _read(order: Order, progress: Progress) -> _Given:
         raise ConfigError("--precision int8 needs --calibration: samples that set its ranges")
     source = read_source(order.model, order.trust, progress)
     formats = order.formats or (source.format,)
+    if "tflite" in formats:
+        require_tflite()
     if source.format == "tflite" and formats != ("tflite",):
         raise ConfigError(
             f"--to {','.join(formats)}: {order.model} is TFLite and gives TFLite alone"
@@ -207,6 +211,10 @@ def _choose(
         )
         selections.append(Selection(ranking, judge, progress, precision))
     choices = choose(selections)
+    for form, choice in zip(given.formats, choices, strict=True):
+        if choice.chosen is None and all(t.data is None for t in choice.tried):
+            why = choice.tried[0].why if choice.tried else choice.explanations[-1]
+            raise ModelRefused(f"{given.source.path}: {form} {order.precision}: {why}")
     for selection in selections:
         if not any(choice.damages for choice in choices):
             selection.show_damage()

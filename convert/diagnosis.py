@@ -16,6 +16,7 @@ from convert.intake import read_source
 from convert.parity import measure_parity
 from convert.progress import Progress
 from convert.targets import read_target
+from edge_bundle.errors import ConfigError
 
 RANKED_ON = 32
 """Calibration samples that are run for each node."""
@@ -42,6 +43,8 @@ def diagnose(order: DiagnosisOrder, progress: Progress) -> list[Damage]:
     file = read_spec(order.spec) if order.spec else EMPTY
     target = read_target(order.target)
     source = read_source(order.model, order.trust, progress)
+    if source.format == "tflite" and order.form == "onnx":
+        raise ConfigError(f"--to onnx: {order.model} is TFLite and gives TFLite alone")
     check_input(source, file.spec)
     calibration = read_samples(order.calibration, file.spec, source.input, to_judge=False)
     some = [calibration.inputs[i] for i in spread(len(calibration), RANKED_ON)]

@@ -7,6 +7,7 @@ from typing import Final
 import onnx
 
 from convert.choice.recipes import FloatModel, Format
+from convert.extras import require_tflite
 from convert.given.samples import Samples
 from convert.onnx.calibration import observe_onnx
 from convert.onnx.canonical import canonicalise
@@ -16,6 +17,8 @@ from convert.progress import Progress
 from convert.ranges import METHODS, Method, Range, Seen, choose_ranges
 from edge_bundle.errors import ConfigError, ModelRefused
 
+UNROLL: Final = "unroll"
+"""The step that makes products of convolutions."""
 HOPS: Final = 4
 """Nodes that an emitter may have fused behind one with weights."""
 
@@ -26,6 +29,8 @@ class FloatModels:
 
     by_format: Mapping[Format, FloatModel]
     explanations: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
+    """Steps to the plain form that this model does not bear."""
 
 
 def prepare_models(
@@ -45,11 +50,13 @@ def prepare_models(
     """
     source = parity.source
     told: list[str] = []
+    if "tflite" in formats:
+        require_tflite()
     if source.format == "tflite":
         progress("calibrating the TFLite model" if calibration else "reading the TFLite model")
         from convert.tflite.canonical import canonicalise as canonicalise_tflite
 
-        data = canonicalise_tflite(source.data)
+        data = canonicalise_tflite(source.data, parity.outputs)
         parity.check_tflite(data, "canonicalise")
         model = _with_ranges("tflite", data, _observe_tflite(data, calibration, {}))
         return FloatModels({"tflite": model}, ())
@@ -70,7 +77,7 @@ def prepare_models(
         known = _observe_tflite(data, calibration, seen) if calibration else {}
         model = _with_ranges("tflite", data, known, _stand_ins(canonical.data, data))
         models["tflite"] = replace(model, by_rows=_unroll(canonical.data, parity))
-    return FloatModels(models, tuple(told))
+    return FloatModels(models, tuple(told), canonical.left_out)
 
 
 def to_tflite(canonical: bytes, parity: Parity, progress: Progress) -> tuple[bytes, str]:
@@ -110,7 +117,7 @@ def _unroll(canonical: bytes, parity: Parity) -> bytes | None:
         if unrolled is None:
             return None
         data = emit_tflite(unrolled)
-        parity.check_tflite(data, "unroll", FOLDED)
+        parity.check_tflite(data, UNROLL, FOLDED)
         return data
     except ModelRefused:  # it goes without
         return None

@@ -3,12 +3,12 @@
 from dataclasses import replace
 from pathlib import Path
 
+from convert.extras import require_tflite
 from convert.given.source import Source, read_bounded, read_onnx
 from convert.importers.importer import import_model
 from convert.inspection.trial import require_safe
 from convert.progress import Progress
-from convert.tflite.flatbuffer import IDENTIFIER
-from convert.tflite.source import read_tflite
+from edge_bundle.runtimes.loader import guess_format
 
 
 def read_source(path: Path, trust: bool, progress: Progress) -> Source:
@@ -27,8 +27,11 @@ def read_source(path: Path, trust: bool, progress: Progress) -> Source:
         how = f"{imported.framework} model, exported by {imported.exporter}."
         return replace(source, notes=(how, *imported.notes))
     data = read_bounded(path)
-    if path.suffix != ".tflite" and data[4:8] != IDENTIFIER:
+    if path.suffix != ".tflite" and guess_format(data) != "tflite":
         return read_onnx(path)
+    require_tflite()
+    from convert.tflite.source import read_tflite
+
     read = read_tflite(path)
     # Some files end the process that loads them.
     require_safe(read.data, "tflite", str(path))

@@ -1,7 +1,7 @@
 """A finished model file made a bundle as it is: golden vectors, limits, proof; no byte changed."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -14,7 +14,7 @@ from convert.given.samples import Labels, Samples, read_labels, read_samples
 from convert.given.source import Source, check_input, choose_outputs, read_bounded
 from convert.given.spec import EMPTY, SpecFile, read_spec
 from convert.inspection.anatomy import Anatomy
-from convert.inspection.survey import guess_format, read_anatomy
+from convert.inspection.survey import read_anatomy
 from convert.inspection.trial import require_safe
 from convert.judgement.metrics import answers
 from convert.products.bundling import (
@@ -34,14 +34,14 @@ from convert.products.evidence import (
     seed_windows,
 )
 from convert.products.identity import Identity, check_version, choose_name
+from convert.progress import Progress
 from edge_bundle.errors import ConfigError, ModelRefused
 from edge_bundle.golden import pack_golden, run_golden
 from edge_bundle.inference import Inference
 from edge_bundle.manifest import PREPARED, Golden, Manifest, Provenance
-from edge_bundle.runtimes.loader import load_model
+from edge_bundle.runtimes.loader import guess_format, load_model
 from edge_bundle.tensor import Array, TensorSpec
 
-Progress = Callable[[str], None]
 RECIPE: Final = "as it is"
 SEEDED: Final = "seeded golden windows"
 METRIC: Final = "accuracy"

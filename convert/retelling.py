@@ -68,7 +68,9 @@ def retell(path: Path) -> Told:
         return Told(None, read_bundle(path).manifest)
     try:
         return Told(reports.decode(data), None)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        if b'"candidates"' in data and b'"variants"' not in data:
+            raise ArtifactRefused(f"{path}: not a report: {error}") from None
         plan = plans.decode(data, str(path))
     if plan.findings is None:
         raise ArtifactRefused(f"{path}: a plan without findings")

@@ -8,14 +8,14 @@ from typing import Final
 import numpy as np
 
 from convert.given.source import read_bounded
-from convert.inspection.survey import ZIP_MARK, guess_format, read_anatomy
+from convert.inspection.survey import read_anatomy
 from convert.inspection.trial import require_safe
-from edge_bundle.archive import read_bundle
+from edge_bundle.archive import BUNDLE_MARK, read_bundle
 from edge_bundle.errors import RecordingRefused
 from edge_bundle.features.chain import compile_steps
 from edge_bundle.inference import Inference
 from edge_bundle.manifest import Manifest
-from edge_bundle.runtimes.loader import load_model
+from edge_bundle.runtimes.loader import guess_format, load_model
 from edge_bundle.runtimes.model import Model, read_output, write_input
 from edge_bundle.tensor import Array, Float32Array, TensorSpec
 
@@ -70,7 +70,7 @@ def open_side(path: Path, label: str) -> Side:
     """
     data = read_bounded(path)
     manifest = None
-    if data.startswith(ZIP_MARK):
+    if data.startswith(BUNDLE_MARK):
         bundle = read_bundle(path)
         manifest, data = bundle.manifest, bundle.model()
     form = manifest.format if manifest else guess_format(data)

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from math import isfinite
 from pathlib import Path
 
 import click
@@ -86,6 +87,9 @@ def measure(
     import msgspec
 
     from edge_agent import measurement
+
+    if not isfinite(seconds):
+        raise click.BadParameter(f"{seconds}, expected a number of seconds", param_hint="--seconds")
 
     with click.progressbar(length=measurement.ROUNDS, file=sys.stderr, label="timing") as bar:
         found = measurement.measure(files, threads, seconds, lambda _: bar.update(1))

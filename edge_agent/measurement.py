@@ -19,24 +19,22 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from edge_bundle.archive import read_bundle
+from edge_bundle.archive import BUNDLE_MARK, read_bundle
 from edge_bundle.disk import replace_file
 from edge_bundle.errors import ArtifactRefused, ConfigError, ModelRefused, RuntimeMissing
 from edge_bundle.latency import MAX_PROFILE_BYTES, Profile, read_profile, time_in_turns
-from edge_bundle.runtimes.loader import PACKAGES, load_model
+from edge_bundle.runtimes.loader import PACKAGES, guess_format, load_model
 from edge_bundle.runtimes.model import Model
 from edge_bundle.tensor import Array, TensorSpec
 
 ROUNDS: Final = 12
+SHORT_S: Final = 0.1
 SAMPLES: Final = 4
 """Seeded ones, that the runs take in turns."""
 LOAD_S: Final = 120.0
 """For a child to load what it is given, beside the time that it measures."""
 LARGEST_BYTES: Final = 512 << 20
 """Of a model file, as for ``edge-convert``."""
-ZIP_MARK: Final = b"PK\x03\x04"
-TFLITE_MARK: Final = b"TFL3"
-"""At byte 4."""
 BOARD: Final = Path("/proc/device-tree/model")
 
 
@@ -86,6 +84,9 @@ def measure(
             told(said.done)
         last, found = said.loading or last, said.latency_us or found
     if len(found) != len(files):
+        if len(files) > 1:  # which of them it was shows where each runs alone
+            for file in files:
+                measure([file], threads, SHORT_S, lambda _done: None)
         raise ModelRefused(f"{last or files[0]}: it ended the process that ran it")
     return [
         Measured(str(file), digest, microseconds)
@@ -172,12 +173,12 @@ def _read(file: Path) -> tuple[bytes, str]:
         if file.stat().st_size > LARGEST_BYTES:
             raise ModelRefused(f"{file}: larger than {LARGEST_BYTES >> 20} MiB")
         data = file.read_bytes()
-        if data.startswith(ZIP_MARK):
+        if data.startswith(BUNDLE_MARK):
             bundle = read_bundle(file)
             return bundle.model(), bundle.manifest.format
     except OSError as error:
         raise ConfigError(f"{file}: {error.strerror or error}") from None
-    return data, "tflite" if data[4:8] == TFLITE_MARK else "onnx"
+    return data, guess_format(data)
 
 
 def _draw(spec: TensorSpec, random: np.random.Generator) -> Array:

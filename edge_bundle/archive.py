@@ -22,6 +22,8 @@ from edge_bundle import manifest as manifests
 from edge_bundle.errors import BundleRefused
 from edge_bundle.manifest import Manifest, Member
 
+BUNDLE_MARK: Final = b"PK"
+"""A bundle begins so, and no model file does."""
 MANIFEST: Final = "manifest.json"
 MAX_BUNDLE_BYTES: Final = 1 << 30
 MAX_MEMBERS: Final = 16

@@ -127,6 +127,7 @@ CASES = {
                 Bound("bytes", most=830_000),
                 Bound("latency_ratio", most=0.45),
                 EVALUATIONS,
+                SAME_AGAIN,
                 *PAIR_IF,
             ),
             tflite=False,

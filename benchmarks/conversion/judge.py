@@ -44,8 +44,6 @@ class Judgement:
     """To the float file as it was given: below 1 is faster."""
     ms: float
     """Median of one inference with one thread."""
-    same_format_ratio: float | None = None
-    """To the float file in the same format, where there is one."""
     outputs: Outputs = field(repr=False, default_factory=dict)
 
 
@@ -68,14 +66,13 @@ class Judge:
         """Return the metric's mean."""
         return float(np.mean(self.metric(outputs, self.samples.y, self.reference)))
 
-    def judge(self, file: File, same_format: File | None = None) -> Judgement:
+    def judge(self, file: File) -> Judgement:
         """Run a file over all samples and time it against float.
 
         Raises: ModelRefused: it does not load, does not run, or has other outputs.
         """
         outputs = align(answer(file, self.samples.x), self.reference)
         ratio, ms = compare_speed(self.original, file, self.samples.x)
-        same = compare_speed(same_format, file, self.samples.x)[0] if same_format else None
         return Judgement(
             format=file.format,
             bytes=len(file.data),
@@ -83,7 +80,6 @@ class Judge:
             agreement=float(np.mean(agreement(outputs, None, self.reference))),
             latency_ratio=ratio,
             ms=ms,
-            same_format_ratio=same,
             outputs=outputs,
         )
 

@@ -63,7 +63,7 @@ def convert(case: Case, data: Path, sets: tuple[Path, Path], judge: Judge, folde
     said = json.loads(ran.out)
     floats = _build_float(case, data, sets, folder / "float", formats)
     try:
-        judged = [judge.judge(file, floats.get(file.format)) for file in files.values()]
+        judged = [judge.judge(file) for file in files.values()]
     except ArtifactRefused as error:
         return Ours(f"its bundle: {error}", float_score, said, ran, notes=tuple(notes))
     number = _final(said, list(files), [j.bytes for j in judged])

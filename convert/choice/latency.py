@@ -12,6 +12,8 @@ from edge_bundle.tensor import Array
 SECONDS: Final = 0.8
 """That one comparison may take, more or less."""
 ROUNDS: Final = 12
+MARGIN: Final = 1.03
+"""Of the reference's time: two measurements of one model differ by as much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,7 @@ class Pace:
     latency_us: float
     ratio: float
     slower: bool
-    """In three rounds of four, not just in the middle one."""
+    """By more than ``MARGIN``, and in three rounds of four, not just in the middle one."""
 
 
 def compare_pace(
@@ -41,7 +43,8 @@ def compare_pace(
             model.close()
     ratios = sorted(b / a for a, b in rounds)
     reference_us, latency_us = (median(r[i] for r in rounds) / 1000 for i in (0, 1))
-    return Pace(reference_us, latency_us, latency_us / reference_us, ratios[ROUNDS // 4] > 1.0)
+    ratio = latency_us / reference_us
+    return Pace(reference_us, latency_us, ratio, ratio > MARGIN and ratios[ROUNDS // 4] > 1.0)
 
 
 def look_up(profile: Profile, reference_sha256: str, sha256: str) -> Pace | None:
@@ -50,4 +53,4 @@ def look_up(profile: Profile, reference_sha256: str, sha256: str) -> Pace | None
     if reference_sha256 not in known or sha256 not in known:
         return None
     before, after = known[reference_sha256], known[sha256]
-    return Pace(before, after, after / before, after > before)
+    return Pace(before, after, after / before, after > MARGIN * before)

@@ -141,7 +141,7 @@ class Ranking:
         if tier in {"fp16", "float"}:
             for one in running:
                 one.pace = self.time(one)
-            return running
+            return [one for one in running if tier == "float" or not self.drop_if_slow(one)]
         return self._settle_ties(self._drop_unfit(running))
 
     def _drop_unfit(self, running: Sequence[Tried]) -> list[Tried]:
@@ -149,7 +149,8 @@ class Ranking:
         paces: dict[object, Pace | None] = {}
         kept = []
         for one in running:
-            shape = one.recipe.scope, one.recipe.by_rows
+            # A board has timed each file by itself.
+            shape = one.recipe if self._profile else (one.recipe.scope, one.recipe.by_rows)
             if shape not in paces:
                 paces[shape] = self.time(one)
             one.pace = paces[shape]

@@ -26,6 +26,7 @@ ALLOWED_LOSS_DB: Final = 0.2
 """That repair may cost when it gives a node back to int8."""
 GAIN: Final = 0.95
 """Of float16's bytes or of float's time: less than this is worth another kind's noise."""
+OTHERS: Final[dict[Precision, str]] = {"fp16": "float16 weights", "float": "float32 weights"}
 SAME_SIZE: Final = 1.1
 """Of static int8's bytes: a file that is no larger than this is as small."""
 MOST_PROBES: Final = 3
@@ -82,7 +83,11 @@ class Selection:
         if chosen is not None:
             is_float = chosen.recipe.precision == "float"
             chosen.verdict = "kept" if is_float else "chosen"
-            chosen.why = "It is the model that was given." if is_float else self._praise(chosen)
+            chosen.why = (
+                "It is the model that was given, in its plain form."
+                if is_float
+                else self._praise(chosen)
+            )
         for tried in choice.tried:
             if not tried.why:
                 tried.why = (
@@ -114,7 +119,9 @@ class Selection:
             for other in others:
                 other.verdict = "behind"
                 other.why = (
-                    f"{say_decibels(other.sqnr_db)} of signal to noise, the leader has "
+                    "It is the leader's file, byte for byte."
+                    if other.data == leader.data
+                    else f"{say_decibels(other.sqnr_db)} of signal to noise, the leader has "
                     f"{say_decibels(leader.sqnr_db)}."
                 )
             keeps = self._judge_leader(leader)
@@ -171,6 +178,11 @@ class Selection:
     def _judge_leader(self, leader: Tried) -> bool:
         """Mark the leader; return whether it keeps the budget."""
         judge = self._judge
+        # Where labels have chosen what comes up now (or its nodes, for another format), one half
+        # of the samples accepts it and the other one judges it.
+        chosen_by_labels = judge.rejected or bool(leader.recipe.float_nodes)
+        parts = (judge.search, judge.holdout) if chosen_by_labels else (judge.everything,)
+        leader.numbers = parts[-1] if chosen_by_labels else None
         if leader.recipe.precision == "float":
             leader.marks = judge.float_marks
             return True
@@ -185,38 +197,40 @@ class Selection:
             f"on {len(judge.samples)} samples"
         )
         assert leader.data is not None
-        if leader.recipe.float_nodes:
-            # Labels chose these nodes, for another format.
-            leader.numbers = judge.holdout
-        leader.marks = judge.mark(leader.data, self._model.format, leader.numbers)
+        leader.marks = judge.mark(leader.data, self._model.format, parts[0])
+        budget = say_budget(judge.max_drop)
         if leader.marks is None:
-            leader.verdict = "missed"
             leader.why = (
-                f"It loses more than {say_budget(judge.max_drop)}, whatever the samples that were "
-                "not run any more would bring."
+                f"It loses more than {budget}, whatever the samples that were not run any more "
+                "would bring."
             )
-            return False
-        difference = judge.compare(leader.marks, leader.numbers)
-        if not difference.within:
-            lost = say_points(-difference.value).lstrip("+")
-            leader.verdict = "missed"
-            leader.why = (
-                f"It loses {lost} points; at most {say_budget(judge.max_drop)} may be lost."
-            )
-        return difference.within
+        else:
+            for part in parts:
+                difference = judge.compare(leader.marks, part)
+                if not difference.within:
+                    lost = say_points(-difference.value).lstrip("+")
+                    leader.numbers = part
+                    leader.why = f"It loses {lost} points; at most {budget} may be lost."
+                    break
+            else:
+                return True
+        leader.verdict, judge.rejected = "missed", True
+        return False
 
     def _is_worth_it(self, tried: Tried) -> bool:
-        """Ask of dynamic int8 alone: it may be little smaller than float16, and no faster."""
-        if tried.recipe.precision != "dynamic" or tried.data is None:
+        """Ask of what nobody asked for: it must be smaller or faster than what loses less."""
+        tier = tried.recipe.precision
+        if self._ranking.forced or tried.data is None:
             return True
-        half = emit(self._model, Recipe(self._model.format, "fp16"))
+        other: Precision = "float" if tier == "fp16" else "fp16"
+        data = emit(self._model, Recipe(self._model.format, other))
         ratio = tried.pace.ratio if tried.pace else 1.0
-        if len(tried.data) <= GAIN * len(half) or ratio <= GAIN:
+        if len(tried.data) <= GAIN * len(data) or ratio <= GAIN:
             return True
         tried.verdict = "behind"
         tried.why = (
-            f"float16 weights take {len(half):,} bytes, which it does not beat by 5 %, "
-            f"and it takes {ratio:.2f} of float's time."
+            f"{OTHERS[other]} take {len(data):,} bytes, which its {len(tried.data):,} do not beat "
+            f"by 5 %, and it takes {ratio:.2f} of float's time."
         )
         return False
 
@@ -228,7 +242,7 @@ class Selection:
         order = order_nodes(choice.damages)
         if passes < 1 or len(order) < 2:
             return None
-        choice.searched = True
+        judge.rejected = True
         choice.explanations.append(
             f"{self._model.format}: int8 alone misses the budget, so nodes are left in float by "
             f"damage over bytes; {len(judge.search)} evaluation samples choose how many, "
@@ -263,7 +277,8 @@ class Selection:
         if ranking.drop_if_slow(made):
             return None
         self._progress(f"judging int8 with {len(nodes)} nodes in float")
-        made.marks = self._judge.mark(made.data, self._model.format, self._judge.search)
+        made.numbers = self._judge.search
+        made.marks = self._judge.mark(made.data, self._model.format, made.numbers)
         return made
 
     def _keeps(self, probe: Tried) -> bool:

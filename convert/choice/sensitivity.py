@@ -45,7 +45,7 @@ def find_nodes(model: FloatModel) -> list[Node]:
         for t in onnx.load_model_from_string(model.data).graph.initializer
     }
     return [
-        Node(n.name, n.op_type, sum(weights.get(i, 0) for i in n.input) * (SHORT - 1) // SHORT)
+        Node(n.name, n.op_type, max(weights.get(i, 0) for i in n.input) * (SHORT - 1) // SHORT)
         for n in model.nodes
     ]
 

@@ -34,8 +34,6 @@ class Choice:
     tried: list[Tried]
     damages: list[Damage] = field(default_factory=list)
     explanations: list[str] = field(default_factory=list)
-    searched: bool = False
-    """Whether labels chose between models, so that only the holdout may judge."""
 
 
 def to_candidate(tried: Tried, judge: Judge) -> Candidate:

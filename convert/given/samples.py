@@ -27,6 +27,8 @@ from edge_bundle.wording import word_unknown
 
 LEAST: Final = 8
 """Fewer samples set no range, and judge nothing."""
+ENOUGH: Final = 1000
+"""Of the first samples, that are looked at for differences."""
 CHANCE: Final = 0.005
 """Of the evaluation samples, that may be equal to one of the calibration by themselves."""
 LAYOUT_RANK: Final = 4
@@ -94,6 +96,12 @@ def read_samples(source: str, spec: Spec, tensor: TensorSpec, *, to_judge: bool)
     if len(samples) < LEAST:
         raise RecordingRefused(
             f"{source}: {len(samples)} sample{'s' * (len(samples) != 1)}, expected at least {LEAST}"
+        )
+    different = len({_digest(sample) for sample in samples.raw[:ENOUGH]})
+    if different < LEAST:
+        raise RecordingRefused(
+            f"{source}: {different} different sample{'s' * (different != 1)} among "
+            f"{len(samples)}, expected at least {LEAST}"
         )
     return replace(samples, sha256=hash_file(path))
 
@@ -225,7 +233,7 @@ def list_numbers(source: str, part: str, arrays: Mapping[str, Array], count: int
         count: samples in it.
     Raises: ConfigError: it names none, or more than there are.
     """
-    if part in arrays:
+    if part in arrays and part not in {"x", "y"}:
         index = arrays[part]
         if index.ndim != 1 or index.dtype.kind not in "iu":
             raise ConfigError(

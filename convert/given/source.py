@@ -35,6 +35,15 @@ QUANTIZED: Final = frozenset(
 )
 
 
+OTHERS: Final = (
+    (b"PK", "a ZIP file, such as a bundle or a .npz"),
+    (b"\x80", "a pickle"),
+    (b"\x89HDF", "an HDF5 file, such as Keras's"),
+    (b"{", "JSON text"),
+)
+"""First bytes of files that are given by mistake."""
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """A float model of one input that its format's checker accepts."""
@@ -134,7 +143,7 @@ def show_shape(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape)) or "scalar"
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """Return the first line of a library's message, bounded."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
 
@@ -193,7 +202,8 @@ def _parse(path: Path, data: bytes) -> onnx.ModelProto:
     try:
         return onnx.load_model_from_string(data)
     except Exception as error:  # protobuf's DecodeError; protobuf itself is not ours to import
-        raise ModelRefused(f"{path}: not an ONNX model: {first_line(error)}") from None
+        what = next((f"it is {what}" for mark, what in OTHERS if data.startswith(mark)), "")
+        raise ModelRefused(f"{path}: not an ONNX model: {what or first_line(error)}") from None
 
 
 def _only_input(path: Path, model: onnx.ModelProto) -> TensorSpec:

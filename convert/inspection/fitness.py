@@ -50,12 +50,20 @@ def judge_target(anatomy: Anatomy, trial: Trial, target: Target) -> Fitness:
     if runtime is None:
         return Fitness(target.name, "no", f"it has no runtime for {anatomy.format}")
     against = [*_lacking(anatomy, runtime, target), *_too_large(trial, target)]
-    if trial.ran is False and not anatomy.custom and not anatomy.external:
-        against.append(f"it does not run on {trial.runtime} here: {trial.why}{_free(anatomy)}")
+    known = not (anatomy.custom or anatomy.external or _free(anatomy))
+    if trial.ran is False and known:
+        against.append(f"it does not run on {trial.runtime} here: {trial.why}")
     if against:
         return Fitness(target.name, "no", "; ".join(against))
     if trial.ran is None:
         return Fitness(target.name, "not tried", trial.why)
+    if trial.ran is False:
+        return Fitness(
+            target.name,
+            "not tried",
+            f"its free dimensions ({_free(anatomy)}) were taken as 1, and so it does not run on "
+            f"{trial.runtime}: {trial.why}; export it with them fixed",
+        )
     if trial.runtime == runtime.version:
         return Fitness(target.name, "yes", f"it runs on {trial.runtime} here")
     return Fitness(
@@ -64,16 +72,20 @@ def judge_target(anatomy: Anatomy, trial: Trial, target: Target) -> Fitness:
 
 
 def judge_build(
-    anatomy: Anatomy, emit: Callable[[], str], stay_float: Callable[[Format], Iterable[str]]
+    anatomy: Anatomy,
+    refuse: Callable[[], str],
+    emit: Callable[[], str],
+    stay_float: Callable[[Format], Iterable[str]],
 ) -> tuple[Buildable, ...]:
     """Say what ``edge-convert build`` could make of a file.
 
     Args:
         anatomy: of the file.
+        refuse: reads it as a build does; returns why that cannot be, else nothing.
         emit: tries to say an ONNX model in TFLite; returns why it cannot, else nothing.
         stay_float: returns which operators a format's quantizer leaves in float.
     """
-    refusal = _not_a_source(anatomy)
+    refusal = _not_a_source(anatomy) or refuse()
     if refusal:
         return tuple(Buildable(form, False, refusal) for form in _FORMATS)
     if anatomy.format == "tflite":
@@ -144,10 +156,9 @@ def _too_large(trial: Trial, target: Target) -> list[str]:
 
 
 def _free(anatomy: Anatomy) -> str:
+    """Return the names of dimensions beside the batch that the file leaves open."""
     free = {n for t in anatomy.inputs for n in (t.shape or ())[1:] if isinstance(n, str)}
-    if not free:
-        return ""
-    return f" (free dimensions are taken as 1: export it with {', '.join(sorted(free))} fixed)"
+    return ", ".join(sorted(free))
 
 
 def _list(names: Iterable[str]) -> str:

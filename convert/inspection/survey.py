@@ -5,22 +5,19 @@ Nothing is loaded into this process: a file is read as bytes, and tried in a pro
 
 import hashlib
 from pathlib import Path
-from typing import Final
 
 from msgspec import Struct
 
-from convert.given.source import read_bounded
+from convert.given.source import read_bounded, read_onnx
 from convert.inspection.anatomy import Anatomy, Format
 from convert.inspection.fitness import Buildable, Fitness, judge_build, judge_target
 from convert.inspection.prospects import direct_tflite_refusal, floats_left
 from convert.inspection.trial import Trial, try_model
 from convert.targets import read_target, target_names
-from edge_bundle.archive import read_bundle
+from edge_bundle.archive import BUNDLE_MARK, read_bundle
 from edge_bundle.errors import ModelRefused, RuntimeMissing
 from edge_bundle.manifest import Limits, Manifest, Requires
-
-TFLITE_MARK: Final = b"TFL3"
-ZIP_MARK: Final = b"PK"
+from edge_bundle.runtimes.loader import guess_format
 
 
 class BundleFacts(Struct, frozen=True):
@@ -68,7 +65,7 @@ def inspect_model(path: Path) -> Inspection:
             installed. ArtifactRefused: damaged, too large, or none of the three.
     """
     data = read_bounded(path)
-    if data.startswith(ZIP_MARK):
+    if data.startswith(BUNDLE_MARK):
         bundle = read_bundle(path)
         model, form = bundle.model(), bundle.manifest.format
         anatomy = read_anatomy(model, form, path)
@@ -79,6 +76,7 @@ def inspect_model(path: Path) -> Inspection:
     trial, targets = _judge(data, anatomy)
     builds = judge_build(
         anatomy,
+        lambda: _refusal(path, anatomy.format),
         lambda: direct_tflite_refusal(data),
         lambda form: floats_left(data, anatomy, form),
     )
@@ -86,9 +84,15 @@ def inspect_model(path: Path) -> Inspection:
     return Inspection(str(path), sha256, len(data), anatomy, trial, targets, builds)
 
 
-def guess_format(data: bytes) -> Format:
-    """Return the format that a model file's first bytes speak of; ONNX has no mark of its own."""
-    return "tflite" if data[4:8] == TFLITE_MARK else "onnx"
+def _refusal(path: Path, form: Format) -> str:
+    """Return why a build does not read an ONNX file; empty where it does."""
+    if form != "onnx":
+        return ""
+    try:
+        read_onnx(path)
+    except ModelRefused as error:
+        return str(error).removeprefix(f"{path}: ")
+    return ""
 
 
 def read_anatomy(data: bytes, form: Format, path: Path) -> Anatomy:
@@ -98,9 +102,9 @@ def read_anatomy(data: bytes, form: Format, path: Path) -> Anatomy:
     """
     try:
         if form == "onnx":
-            from convert.inspection.onnx_anatomy import read_onnx
+            from convert.inspection import onnx_anatomy
 
-            return read_onnx(data)
+            return onnx_anatomy.read_onnx(data)
         try:
             from convert.inspection.tflite_anatomy import read_tflite
         except ImportError:

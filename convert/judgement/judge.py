@@ -1,6 +1,7 @@
 """The judge: labelled passes over the evaluation samples, counted, and stopped when decided."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -9,10 +10,18 @@ from convert.findings import Confusion, Difference, Score
 from convert.given.samples import Samples, read_labels
 from convert.judgement.allowance import Allowance
 from convert.judgement.marks import Marks, Numbers, cannot_keep, compare, score
-from convert.judgement.metrics import Accuracy, Agreement, Closeness, Custom, Metric, is_classifier
+from convert.judgement.metrics import (
+    Accuracy,
+    Agreement,
+    Closeness,
+    Custom,
+    Metric,
+    answers,
+    is_classifier,
+)
 from convert.parity import run_model
 from convert.progress import Progress
-from edge_bundle.errors import ModelRefused
+from edge_bundle.errors import ModelRefused, RecordingRefused
 from edge_bundle.manifest import Classification
 from edge_bundle.tensor import Float32Array
 
@@ -54,12 +63,15 @@ class Judge:
         self.classes = int(np.prod(expected[0].shape[1:]))
         """Scores that the first output gives."""
         allowance.take()
-        self.float_marks = metric.mark(expected)
+        self.float_marks = self._answered(metric.mark(expected), expected)
         self.everything: Numbers = np.arange(len(samples), dtype=np.int64)
         mixed = np.random.default_rng(SEED).permutation(self.everything)
         half = len(mixed) // 2
         self.search: Numbers = np.sort(mixed[:half])
         self.holdout: Numbers = np.sort(mixed[half:])
+        self.rejected = False
+        """Whether labels have turned a model down, and so chosen what comes after it: then
+        ``search`` accepts, and ``holdout`` judges."""
 
     def mark(self, data: bytes, kind: str, first: Numbers | None = None) -> Marks | None:
         """Run a model over the samples and mark its answers; counts as a pass.
@@ -87,7 +99,13 @@ class Judge:
                 return None
         back = np.argsort(order)
         outputs = [np.concatenate(parts)[back] for parts in zip(*rows, strict=True)]
-        return self.metric.mark(outputs)
+        return self._answered(self.metric.mark(outputs), outputs)
+
+    def _answered(self, marks: Marks, outputs: Sequence[Float32Array]) -> Marks:
+        """Add what was answered, where the metric does not say it and there are classes."""
+        if marks.answers is not None or not is_classifier([o.shape[1:] for o in outputs]):
+            return marks
+        return replace(marks, answers=answers(outputs[0], None))
 
     def score(self, marks: Marks, numbers: Numbers | None = None) -> Score:
         """Return a mark with its interval, of all samples or of some."""
@@ -156,6 +174,11 @@ def choose_metric(
     if samples.y is not None and classifier:
         classes = rule.labels if rule else int(np.prod(expected[0].shape[1:]))
         return Accuracy(read_labels(samples, classes), rule)
+    if samples.y is not None:
+        raise RecordingRefused(
+            f"{samples.source}: y is there, and the outputs are not the scores of classes: say "
+            "--metric module:function, or leave y out"
+        )
     # What gives as many values as it takes is an autoencoder, and has no classes.
     if rule is not None or (classifier and expected[0][0].size != samples.inputs[0].size):
         return Agreement(expected[0], rule)

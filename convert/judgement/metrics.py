@@ -3,6 +3,7 @@
 import importlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -126,6 +127,7 @@ class Custom:
         count = len(outputs[0])
         found = self._call(outputs, np.arange(count))
         if np.ndim(found) == 0:
+            self._refuse_high(found)
 
             def whole(some: Numbers) -> float:
                 return float(self._call(outputs, some))
@@ -137,14 +139,28 @@ class Custom:
                 f"--metric {self.name}: gives {list(each.shape)}, expected one number or "
                 f"[{count}], one for each sample"
             )
+        self._refuse_high(each)
         return Marks(count, each, None, None, binary=bool(np.isin(each, (0.0, 1.0)).all()))
+
+    def _refuse_high(self, marks: Array) -> None:
+        if marks.max() > 1:
+            raise ConfigError(
+                f"--metric {self.name}: gives {marks.max():g}, expected at most 1, which is as "
+                "good as can be: a share, not per cent, and no loss"
+            )
 
     def _call(self, outputs: Outputs, numbers: Numbers) -> Any:
         y = None if self._y is None else self._y[numbers]
         try:
-            found = self._function(self._by_name(outputs, numbers), y, self._reference_at(numbers))
+            # What it prints must not stand before the one JSON object.
+            with redirect_stdout(sys.stderr):
+                found = self._function(
+                    self._by_name(outputs, numbers), y, self._reference_at(numbers)
+                )
+            if np.iscomplexobj(found):
+                raise TypeError("complex numbers are in no order")
             value = np.asarray(found, np.float64)
-        except Exception as error:  # it is the user's
+        except (Exception, SystemExit) as error:  # it is the user's
             raise ConfigError(
                 f"--metric {self.name}: raised {type(error).__name__}: {first_line(error)}"
             ) from None

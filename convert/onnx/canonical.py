@@ -40,7 +40,9 @@ class Canonical:
 
     data: bytes
     notes: tuple[str, ...]
-    """Steps that were taken or left out, each in a sentence."""
+    """Steps that were left out, each in a sentence."""
+    left_out: tuple[str, ...]
+    """Their names."""
 
 
 def canonicalise(parity: Parity) -> Canonical:
@@ -64,22 +66,24 @@ def canonicalise(parity: Parity) -> Canonical:
         "drop-unused": (partial(keep_outputs, outputs=parity.outputs), BOUND),
         "name-nodes": (name_nodes, BOUND),
     }
-    data, notes = source.data, []
+    data, allowed = source.data, BOUND
+    notes: dict[str, str] = {}
     for name, (step, bound) in steps.items():
         try:
             model = step(onnx.load_model_from_string(data))
             checker.check_model(model)
             changed = to_bytes(model)
             if changed != data:
-                parity.check(changed, name, bound)
-                data = changed
+                # Against the input model, so with what the steps before were allowed.
+                parity.check(changed, name, max(bound, allowed))
+                data, allowed = changed, max(bound, allowed)
         except FAILURES as error:
             why = first_line(error).removeprefix(f"{source.path}: ")
             why = why.removeprefix(f"step {name} ")
             if name not in OPTIONAL:
                 raise ModelRefused(f"{source.path}: step {name}: {why}") from None
-            notes.append(f"Step {name} was left out: {why}.")
-    return Canonical(data, tuple(notes))
+            notes[name] = f"Step {name} was left out: {why}."
+    return Canonical(data, tuple(notes.values()), tuple(notes))
 
 
 def to_bytes(model: onnx.ModelProto) -> bytes:

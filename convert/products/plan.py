@@ -6,21 +6,23 @@ The same plan, with the same versions of the emitters, gives the same bytes.
 import hashlib
 from collections.abc import Mapping
 from importlib import metadata
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from convert.choice.recipes import Recipe
 from convert.findings import Findings
 from convert.ranges import Range
 from edge_bundle.errors import ArtifactRefused
+from edge_bundle.manifest import Name, Version
 
 SCHEMA: Final = 1
 MAX_PLAN_BYTES: Final = 64 << 20
 EMITTERS: Final = (
     *("onnx", "onnxruntime", "onnxslim", "numpy"),
     *("ai-edge-litert", "ai-edge-quantizer", "flatbuffers"),
+    *("scikit-learn", "skl2onnx", "torch", "onnxscript", "keras"),
 )
 
 
@@ -48,14 +50,18 @@ class Plan(Struct, frozen=True, kw_only=True):
     """What was decided, from what, with what."""
 
     schema: Literal[1] = SCHEMA
-    name: str
-    version: str
+    name: Name
+    version: Version
     source_sha256: str
     calibration_sha256: str | None
     evaluation_sha256: str
     target: str
-    outputs: tuple[str, ...]
+    outputs: Annotated[tuple[str, ...], Meta(min_length=1)]
     """Of the source, that are kept."""
+    shapes: tuple[tuple[int, ...], ...]
+    """Of each, for one sample."""
+    left_out: tuple[str, ...]
+    """Steps to the plain form that this model does not bear."""
     seeds: dict[str, int]
     versions: dict[str, str]
     """Of what emitted the files."""
@@ -77,9 +83,22 @@ def decode(data: bytes, where: str) -> Plan:
     if len(data) > MAX_PLAN_BYTES:
         raise ArtifactRefused(f"{where}: {len(data)} bytes, at most {MAX_PLAN_BYTES}")
     try:
-        return msgspec.json.decode(data, type=Plan)
+        plan = msgspec.json.decode(data, type=Plan)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ArtifactRefused(f"{where}: not a plan: {error}") from None
+    _check(plan, where)
+    return plan
+
+
+def _check(plan: Plan, where: str) -> None:
+    """Refuse a plan that contradicts itself, as nobody's build writes it."""
+    if len(plan.shapes) != len(plan.outputs):
+        raise ArtifactRefused(f"{where}: {len(plan.shapes)} shapes for {len(plan.outputs)} outputs")
+    seen = set()
+    for variant in plan.variants:
+        if variant.variant != variant.recipe.variant or variant.variant in seen:
+            raise ArtifactRefused(f"{where}: variant {variant.variant!r} stands there wrongly")
+        seen.add(variant.variant)
 
 
 def identify(plan: Plan) -> str:

@@ -8,13 +8,14 @@ from convert.products.writing import Built
 def summarise(built: Built) -> dict[str, Any]:
     """Return what ``--json`` prints of a build."""
     found = built.findings
-    final = next((c for c in found.candidates if c.verdict in {"chosen", "kept"}), None)
-    if found.chosen is not None:
-        final = next(
+    final = next(
+        (
             c
             for c in found.candidates
             if f"{c.format}-{c.precision}" == found.chosen and c.verdict in {"chosen", "kept"}
-        )
+        ),
+        None,
+    )
     difference = final.difference if final else None
     bundles = [
         {

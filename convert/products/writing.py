@@ -71,6 +71,8 @@ class Outcome:
     source: Source
     outputs: tuple[str, ...]
     """That are kept."""
+    shapes: tuple[tuple[int, ...], ...]
+    """Of each, for one sample."""
     calibration: Samples | None
     evaluation: Samples
     models: FloatModels
@@ -98,7 +100,10 @@ def write_products(outcome: Outcome, out: Path, progress: Progress) -> Built:
         itself.
     """
     kept = sorted((c.chosen for c in outcome.choices.values() if c.chosen), key=_by_latency)
-    missed = [m for c in outcome.choices.values() if not c.chosen and (m := _find_nearest(c))]
+    judge = outcome.judge
+    missed = [
+        m for c in outcome.choices.values() if not c.chosen and (m := _find_nearest(c, judge))
+    ]
     plan = _make_plan(outcome, kept)
     digest = plans.identify(plan)
     progress("writing the bundles and running their golden vectors")
@@ -120,7 +125,10 @@ def write_products(outcome: Outcome, out: Path, progress: Progress) -> Built:
         # All are staged before the first is moved.
         nearest = [_stage(outcome, folder / OVER_BUDGET, tried, digest).path for tried in missed]
         aside = move_into_place(nearest, out / OVER_BUDGET) if nearest else []
+        stale = _find_stale(out, outcome)
         paths = move_into_place([*(b.path for b in bundles), *(folder / n for n in files)], out)
+        for path in set(stale) - {*paths, *aside}:
+            path.unlink(missing_ok=True)
     return Built(
         findings=findings,
         paths=tuple(paths[: len(bundles)]),
@@ -131,6 +139,19 @@ def write_products(outcome: Outcome, out: Path, progress: Progress) -> Built:
             for tried, path in zip(missed, aside, strict=True)
         ),
     )
+
+
+def _find_stale(out: Path, outcome: Outcome) -> list[Path]:
+    """Return what an earlier build of this very version has left: not to be released with ours."""
+    pattern = f"{outcome.name}-{outcome.version}-*.bundle"
+    kinds = {f"{form}-{precision}" for form in MODELS for precision in TOLERANCES}
+    begin = len(pattern) - len("*.bundle")
+    return [
+        path
+        for folder in (out, out / OVER_BUDGET)
+        for path in folder.glob(pattern)
+        if path.name[begin : -len(".bundle")] in kinds
+    ]
 
 
 def _write(file: Path, data: bytes) -> None:
@@ -144,10 +165,16 @@ def _by_latency(tried: Tried) -> float:
     return tried.pace.latency_us if tried.pace else inf
 
 
-def _find_nearest(choice: Choice) -> Tried | None:
-    """Return what lost least of what runs, judged by labels where it was, else by noise."""
+def _find_nearest(choice: Choice, judge: Judge) -> Tried | None:
+    """Return what lost least of what runs, by labels where they judged it, else by noise."""
     running = [t for t in choice.tried if t.data is not None]
-    return max(running, key=lambda t: (t.marks is not None, t.sqnr_db), default=None)
+
+    def order(tried: Tried) -> tuple[bool, float, float]:
+        if tried.marks is None:
+            return False, 0.0, tried.sqnr_db
+        return True, judge.compare(tried.marks, tried.numbers).value, tried.sqnr_db
+
+    return max(running, key=order, default=None)
 
 
 def _make_plan(outcome: Outcome, kept: Sequence[Tried]) -> Plan:
@@ -174,6 +201,8 @@ def _make_plan(outcome: Outcome, kept: Sequence[Tried]) -> Plan:
         evaluation_sha256=outcome.evaluation.sha256,
         target=outcome.target.name,
         outputs=outcome.outputs,
+        shapes=outcome.shapes,
+        left_out=outcome.models.left_out,
         seeds={"split": measurement.SEED, "reservoir": calibrations.SEED},
         versions=plans.emitter_versions(),
         variants=tuple(variants),

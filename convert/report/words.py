@@ -15,6 +15,7 @@ from convert.report.wording import (
     say_time,
 )
 
+ACCURACY: Final = "accuracy"
 AGREEMENT: Final = "agreement with float"
 CLOSENESS: Final = "closeness to float"
 
@@ -37,7 +38,7 @@ def tell_verdict(findings: Findings) -> list[str]:
     if final is None:
         return [f"{findings.chosen} was chosen for {findings.target}."]
     if final.precision == "float":
-        return [_tell_kept(findings), final.why, *_tell_score(findings, final)]
+        return [_tell_kept(findings, final), final.why, *_tell_score(findings, final)]
     return [_tell_gain(findings, final), *_tell_score(findings, final)]
 
 
@@ -55,19 +56,25 @@ def tell_proof(findings: Findings, difference: Difference) -> str:
 
 def tell_flips(findings: Findings, difference: Difference, samples: int) -> list[str]:
     """Return how many answers changed, which equal scores would hide."""
-    if difference.p is None and findings.metric != AGREEMENT:
-        return []
     changed = f"{difference.flips:,} of {say_count(samples, 'sample')}"
-    if difference.p is None:
-        who = "there are no labels to say which of the two is right"
-        return [f"{changed} get another answer than float gives; {who}."]
+    if findings.metric == CLOSENESS:
+        return []
+    if findings.metric == AGREEMENT:
+        whose = "there are no labels to say which of the two is right"
+        return [f"{changed} get another answer than float gives; {whose}."]
+    if findings.metric != ACCURACY:
+        marks = (
+            f"{difference.worse:,} of {say_count(samples, 'sample')} get a lower mark than float's "
+            f"answer, {difference.better:,} a higher one."
+        )
+        return [marks] if difference.worse or difference.better else []
     other = difference.flips - difference.worse - difference.better
     told = (
         f"{changed} change their answer: "
         f"{difference.worse:,} from right to wrong, {difference.better:,} from wrong to right, "
         f"{other:,} from one wrong answer to another."
     )
-    if not difference.flips:
+    if not difference.flips or difference.p is None:
         return [told]
     balance = say_signed(difference.better - difference.worse)
     hidden = (
@@ -83,15 +90,19 @@ def say_signed(count: int) -> str:
 
 
 def tell_split(findings: Findings) -> str:
-    """Return which samples chose and which judged."""
+    """Return which samples chose and which judged, and how often all were run."""
+    count = findings.evaluations
+    passes = f"{count:,} labelled pass{'' if count == 1 else 'es'}"
     if not findings.search_samples:
         return (
             "No evaluation sample chose between models: "
-            f"all {say_count(findings.holdout_samples, 'sample')} judged the final one."
+            f"all {say_count(findings.holdout_samples, 'sample')} judged the final one, "
+            f"in {passes}."
         )
     return (
-        f"{say_count(findings.search_samples, 'evaluation sample')} chose between models; "
-        f"the other {findings.holdout_samples:,} took no part in that and judged the final one."
+        f"Labels turned models down, so {say_count(findings.search_samples, 'evaluation sample')} "
+        f"accepted what came next, and the other {findings.holdout_samples:,} judged the final "
+        f"one, in {passes}."
     )
 
 
@@ -136,10 +147,9 @@ def _tell_gain(findings: Findings, final: Candidate) -> str:
     return f"{findings.chosen} was chosen for {findings.target}{told}."
 
 
-def _tell_kept(findings: Findings) -> str:
+def _tell_kept(findings: Findings, final: Candidate) -> str:
     return (
-        f"Float is kept as {findings.chosen} for {findings.target}, "
-        f"{say_bytes(findings.float_bytes)} bytes."
+        f"Float is kept as {findings.chosen} for {findings.target}, {say_bytes(final.bytes)} bytes."
     )
 
 

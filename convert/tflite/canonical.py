@@ -5,6 +5,7 @@ beside the operator that could apply them.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -25,19 +26,37 @@ APPLY_ACTIVATIONS: Final = (
 """Operators that apply one to what they give, in every runtime."""
 
 
-def canonicalise(data: bytes) -> bytes:
-    """Return the canonical form of a float file: named tensors, the same inputs and outputs.
+def canonicalise(data: bytes, outputs: Sequence[str] = ()) -> bytes:
+    """Return the canonical form of a float file: named tensors, the same input.
 
+    Args:
+        data: the file's bytes.
+        outputs: names of those to keep, in this order; empty for all.
     Raises: ModelRefused: as ``float_model``.
     """
     model = float_model(data)
     (graph,) = model.subgraphs
-    for tensor, name in zip(graph.tensors, tensor_names(graph), strict=True):
+    names = tensor_names(graph)
+    for tensor, name in zip(graph.tensors, names, strict=True):
         tensor.name = name.encode()
+    if outputs:
+        _keep_outputs(model, graph, [names.index(name) for name in outputs])
     widen_weights(model, graph)
     fuse_activations(model, graph)
     _drop_unused(model, graph)
     return pack(model)
+
+
+def _keep_outputs(model: Any, graph: Any, outputs: list[int]) -> None:
+    """Leave out what leads to other outputs."""
+    graph.outputs, needed, kept = outputs, set(outputs), []
+    for operator in reversed(graph.operators):
+        if needed.intersection(operator.outputs):
+            needed.update(operator.inputs)
+            kept.append(operator)
+    graph.operators = kept[::-1]
+    for signature in model.signatureDefs or ():
+        signature.outputs = [e for e in signature.outputs if e.tensorIndex in outputs]
 
 
 def widen_weights(model: Any, graph: Any) -> None:

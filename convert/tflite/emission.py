@@ -44,7 +44,7 @@ def emit_tflite(data: bytes) -> bytes:
     for node in graph.nodes:
         try:
             values.update(_lower(job, node, values))
-        except Unable as error:
+        except (Unable, OverflowError) as error:  # a shape of more than 31 bits
             refusals.append(f"{node.operator} (node {node.name}){f': {error}' * bool(str(error))}")
             # What follows is looked at all the same.
             values.update({port.name: _computed(job, port) for port in node.given})

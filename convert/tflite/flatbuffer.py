@@ -12,8 +12,8 @@ import numpy as np
 from convert.given.source import first_line
 from convert.tflite import schema
 from edge_bundle.errors import ModelRefused
+from edge_bundle.runtimes.loader import TFLITE_MARK, guess_format
 
-IDENTIFIER: Final = b"TFL3"
 """Bytes 4 to 7 of every TFLite file."""
 ALIGNMENT: Final = 16
 """Of weights within the file, as the schema demands and its Python code forgets."""
@@ -30,7 +30,7 @@ def unpack(data: bytes) -> Any:
 
     Raises: ModelRefused: not a TFLite file, cut off, or contradicting itself.
     """
-    if data[4:8] != IDENTIFIER:
+    if guess_format(data) != "tflite":
         raise ModelRefused(f"not a TFLite file: bytes 4 to 7 are {data[4:8]!r}, expected TFL3")
     try:
         root = schema.Model.GetRootAs(data, 0)
@@ -49,7 +49,7 @@ def unpack(data: bytes) -> Any:
 def pack(model: Any) -> bytes:
     """Return a file's bytes; the same for equal models."""
     builder = _Builder(1 << 16)
-    builder.Finish(model.Pack(builder), file_identifier=IDENTIFIER)
+    builder.Finish(model.Pack(builder), file_identifier=TFLITE_MARK)
     return bytes(builder.Output())
 
 

@@ -3,7 +3,7 @@
 import importlib
 import importlib.util
 from types import ModuleType
-from typing import Final
+from typing import Final, Literal
 
 from edge_bundle.errors import ConfigError, RuntimeMissing
 from edge_bundle.runtimes.model import Model
@@ -12,6 +12,13 @@ PACKAGES: Final = {
     "onnx": ("onnxruntime",),
     "tflite": ("ai_edge_litert", "tflite_runtime"),
 }
+TFLITE_MARK: Final = b"TFL3"
+"""From the fifth byte on, of every TFLite file; ONNX files have no mark of their own."""
+
+
+def guess_format(data: bytes) -> Literal["onnx", "tflite"]:
+    """Return the format that a model file's first bytes speak of."""
+    return "tflite" if data[4:8] == TFLITE_MARK else "onnx"
 
 
 def installed_formats() -> tuple[str, ...]:

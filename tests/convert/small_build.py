@@ -43,6 +43,7 @@ def open_workshop(folder: Path) -> Workshop:
         evaluation=str(folder / "eval.npz"),
         calibration=str(folder / "cal.npz"),
         latency=str(profile),
+        precision="int8",
         max_drop=0.05,
         name="small",
         version="1.0.0",

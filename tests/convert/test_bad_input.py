@@ -22,6 +22,7 @@ from tests.convert.conftest import (
 )
 from tests.convert.example import MODEL, RECORDING
 from tests.convert.graphs import save_graph, save_text
+from tests.convert.tflite.example import INPUT, small_model
 
 CHANNELS = ("ax", "ay", "az", "wx", "wy", "wz")
 CHANNELS_LAST = """
@@ -355,3 +356,61 @@ def test_sensitivity_page_in_a_folder_that_is_not_there(refused: Refused, tmp_pa
     model = save_graph(tmp_path / "m.onnx", GOOD)
     line = refused(2, "sensitivity", model, "--calibration", x, "--html", page)
     assert line == f"edge-convert: {page}: No such file or directory"
+
+
+def test_samples_that_are_one_sample(small: Example, tmp_path: Path) -> None:
+    same = save_samples(tmp_path / "same.npz", np.repeat(rows(1, 6), 50, axis=0))
+    assert "1 different sample among 50, expected at least 8" in small(3, calibration=same)
+    x = save_samples(tmp_path / "x.npz", rows(50, 6), np.zeros(50, int))
+    assert "'y': expected numbers such as 0-99,120" in small(2, evaluation=f"{x}#y")
+
+
+def test_labels_of_what_gives_no_classes(small: Example, tmp_path: Path) -> None:
+    labelled = save_samples(tmp_path / "y.npz", rows(40, 6), np.zeros(40, int))
+    model = save_graph(tmp_path / "one.onnx", "s = MatMul(x, w) scores = Concat<axis = 0>(s, s)")
+    assert "say --metric module:function, or leave y out" in small(3, model, evaluation=labelled)
+
+
+def test_precision_of_which_no_file_can_be_made(refused: Refused, tmp_path: Path) -> None:
+    text = (
+        '<ir_version: 8, opset_import: ["" : 15]>\n'
+        "g (float[N,6] x) => (float[N,6] scores) { scores = Cos(x) }"
+    )
+    model = save_text(tmp_path / "m.onnx", text)
+    x = save_samples(tmp_path / "x.npz", rows(40, 6))
+    cal = save_samples(tmp_path / "c.npz", rows(40, 6) + 1)
+    given = ("--evaluation", x, "--calibration", cal, "--out", refused.out)
+    line = refused(3, "build", model, *given, "--precision", "int8")
+    assert "m.onnx: onnx int8: " in line
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("import sys; sys.exit(0)", "raised SystemExit: 0"),
+        ("return 90.3", "gives 90.3, expected at most 1"),
+        ("return 1j", "complex numbers are in no order"),
+    ],
+)
+def test_metric_that_ends_the_program_or_is_no_share(
+    small: Example, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, said: str
+) -> None:
+    name = f"odd_{len(body)}"
+    assert said in small(2, metric=write_metric(tmp_path, monkeypatch, name, body))
+
+
+def test_tflite_has_no_way_to_onnx(refused: Refused, tmp_path: Path) -> None:
+    file = tmp_path / "m.tflite"
+    file.write_bytes(small_model())
+    cal = save_samples(tmp_path / "c.npz", rows(40, *INPUT[1:]))
+    line = refused(2, "sensitivity", file, "--calibration", cal, "--to", "onnx")
+    assert line.endswith("m.tflite is TFLite and gives TFLite alone")
+
+
+def test_files_given_by_mistake_are_named(refused: Refused, tmp_path: Path) -> None:
+    x = save_samples(tmp_path / "x.npz", rows(40, 6))
+    given = ("--evaluation", x, "--out", refused.out)
+    assert "it is a ZIP file, such as a bundle or a .npz" in refused(3, "build", x, *given)
+    file = tmp_path / "text.onnx"
+    file.write_text('{"plan": 1}')
+    assert "it is JSON text" in refused(3, "build", file, *given)

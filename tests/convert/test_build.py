@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 import onnx
 import pytest
+from onnx import helper, numpy_helper
 
 from convert.build import MOST_PASSES, Order, build
 from convert.findings import Precision
@@ -22,6 +23,7 @@ from convert.given.samples import read_samples
 from convert.given.spec import read_spec
 from convert.products import plan as plans
 from convert.products.writing import Built
+from convert.tflite.emission import emit_tflite
 from edge_bundle.archive import Bundle, read_bundle
 from edge_bundle.golden import check_golden
 from edge_bundle.inference import Inference
@@ -281,8 +283,8 @@ def test_budget_of_nothing_takes_what_loses_nothing(
 ) -> None:
     metric = write_metric(tmp_path, monkeypatch, "exactness_here", EXACTNESS)
     built = build_small(tmp_path, metric=metric, max_drop=0.0)
-    # Its weights are small whole numbers, which float16 has exactly.
-    assert built.findings.chosen == "onnx-fp16"
+    # So few weights are no smaller in float16.
+    assert built.findings.chosen == "onnx-float"
     assert built.missed == ()
     verdicts = {c.precision: c.verdict for c in built.findings.candidates}
     assert verdicts["int8"] in {"missed", "slower"}
@@ -385,3 +387,45 @@ def test_candidates_that_a_board_timed_decide_what_is_slow(tmp_path: Path) -> No
     paces = {(c.format, c.precision): (c.verdict, c.latency_ratio) for c in found.candidates}
     assert paces["onnx", "int8"] == ("slower", 3.0)
     assert paces["tflite", "int8"][1] == 0.9
+
+
+def test_output_of_a_tflite_file_that_the_decision_reads_is_the_only_one_kept(
+    tmp_path: Path,
+) -> None:
+    pytest.importorskip("ai_edge_quantizer")
+    model = tmp_path / "two.tflite"
+    model.write_bytes(two_headed())
+    spec = tmp_path / "spec.toml"
+    spec.write_text('[decision]\nlabels = ["a", "b", "c"]\noutput = "right"\n')
+    built = build_small(
+        tmp_path,
+        model=model,
+        spec=spec,
+        formats=("tflite",),
+        calibration=str(save_samples(tmp_path / "c.npz", rows(30, 4))),
+        evaluation=save_samples(tmp_path / "e.npz", rows(40, 4) + 1),
+    )
+    (output,) = only_bundle(built).manifest.tensors.outputs
+    assert (output.name, output.shape) == ("right", (1, 3))
+
+
+def two_headed() -> bytes:
+    """Return a float TFLite file of two products of one input, the second one of three classes."""
+    graph = helper.make_graph(
+        [
+            helper.make_node("MatMul", ["x", "w"], ["left"]),
+            helper.make_node("MatMul", ["x", "v"], ["right"]),
+        ],
+        "two",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, 4])],
+        [
+            helper.make_tensor_value_info("left", onnx.TensorProto.FLOAT, [1, 2]),
+            helper.make_tensor_value_info("right", onnx.TensorProto.FLOAT, [1, 3]),
+        ],
+        [
+            numpy_helper.from_array(rows(4, 2), "w"),
+            numpy_helper.from_array(rows(4, 3), "v"),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return emit_tflite(model.SerializeToString())

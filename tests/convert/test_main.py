@@ -282,3 +282,51 @@ def test_missing_extra_is_named(module: str) -> None:
     assert ended.stderr == (
         f"edge-convert: {module} is not installed: pip install 'edgeward[convert]'\n"
     )
+
+
+NO_TFLITE = """
+import sys
+for name in ("ai_edge_litert", "ai_edge_quantizer", "flatbuffers"):
+    sys.modules[name] = None
+import importlib.util
+find = importlib.util.find_spec
+importlib.util.find_spec = lambda name, package=None: None if name in sys.modules and (
+    sys.modules[name] is None
+) else find(name, package)
+from convert.__main__ import main
+main()
+"""
+
+
+def run_without_tflite(*words: object) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-c", NO_TFLITE, *map(str, words)],
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+
+
+def test_onnx_needs_nothing_of_tflite(tmp_path: Path) -> None:
+    ended = run_without_tflite("build", MODEL, *WATCH, "--max-drop", "5pp", "--out", tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert list(tmp_path.glob("*-onnx-*.bundle"))
+    for words in (("inspect", MODEL), ("pack", MODEL, "--spec", SPEC, "--out", tmp_path)):
+        assert run_without_tflite(*words).returncode == 0
+
+
+def test_missing_tflite_is_named_before_the_work_begins(tmp_path: Path) -> None:
+    file = tmp_path / "m.tflite"
+    file.write_bytes(WAKE_WORD.read_bytes())
+    sensitivity = ("sensitivity", MODEL, *WATCH[:4], "--to", "tflite")
+    for words in (
+        ("build", MODEL, *WATCH, "--to", "onnx,tflite"),
+        ("build", file, "--evaluation", "x.npz"),
+        sensitivity,
+    ):
+        ended = run_without_tflite(*words)
+        assert ended.returncode == 2
+        assert ended.stderr.splitlines()[-1] == (
+            "edge-convert: ai-edge-litert is not installed: pip install 'edgeward[convert-tflite]'"
+        )
+        assert "calibrating" not in ended.stderr

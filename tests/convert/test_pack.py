@@ -16,6 +16,7 @@ from edge_bundle.errors import ArtifactRefused, ConfigError
 from edge_bundle.golden import check_golden
 from edge_bundle.inference import Inference
 from edge_bundle.recording import load_npz
+from tests.convert.classifier import Told
 from tests.convert.given.test_spec import SPEC
 from tests.edge_bundle.bundles import MODEL, RECORDING, STREAM, WAKE_WORD
 
@@ -32,7 +33,7 @@ two (float[N,2] a, float[N,2] b) => (float[N,2] y) { y = Add(a, b) }
 
 def packed(order: PackOrder) -> tuple[Packed, Bundle]:
     """Pack, and prove what came of it as a device does."""
-    result = pack(order, lambda _: None)
+    result = pack(order, Told())
     bundle = read_bundle(result.bundle, result.sha256)
     assert list(order.out.iterdir()) == [result.bundle]
     assert bundle.model() == order.model.read_bytes()
@@ -91,15 +92,15 @@ def test_answer_below_the_threshold_is_wrong(tmp_path: Path) -> None:
 
 def test_wake_word_without_a_spec_keeps_its_codes_and_its_state(tmp_path: Path) -> None:
     pytest.importorskip("ai_edge_litert")
-    said: list[str] = []
-    result = pack(PackOrder(WAKE_WORD, out=tmp_path / "d"), said.append)
+    told = Told()
+    result = pack(PackOrder(WAKE_WORD, out=tmp_path / "d"), told)
     bundle = read_bundle(result.bundle)
     assert result.bundle.name == "hey_jarvis-0.1.0-tflite-int8.bundle"
     assert result.stateful
     assert bundle.manifest.stateful
     assert result.golden_source == "seeded golden windows"
     assert bundle.manifest.provenance.recipe == "as it is, seeded golden windows"
-    assert any("every golden score is 0" in line for line in said)
+    assert any("every golden score is 0" in line for line in told.texts)
     golden = golden_of(bundle, tmp_path)
     assert (golden["windows"].dtype, golden["windows"].shape) == (np.int8, (16, 1, 3, 40))
     assert check_golden(bundle, Inference.open(bundle)).largest == 0
@@ -173,7 +174,7 @@ def test_the_coarsest_arithmetic_sets_the_precision(
 
 def refusal(order: PackOrder, kind: type[Exception]) -> str:
     with pytest.raises(kind) as refused:
-        pack(order, lambda _: None)
+        pack(order, Told())
     assert not order.out.exists()
     assert "\n" not in str(refused.value)
     return str(refused.value)

@@ -182,26 +182,3 @@ def test_outputs_are_real_values_and_the_work_is_reported(kind: str) -> None:
     assert scores.dtype == np.float32
     np.testing.assert_allclose(scores.sum(-1), 1, rtol=1e-6)
     assert told == [(1, 3), (2, 3), (3, 3)]
-
-
-FUSED = """
-<ir_version: 8, opset_import: ["" : 17]>
-g (float[1,512,1,4] x) => (float[1,8,1,4] y, float[1,8,1,4] m)
-{ m = Conv(x, w) n = Mul(m, s) y = Add(n, b) }
-"""
-
-
-def test_what_the_runtime_fuses_is_no_change_of_the_model(tmp_path: Path) -> None:
-    random = np.random.default_rng(0)
-    model = parser.parse_model(FUSED)
-    for name, shape in (("w", (8, 512, 1, 1)), ("s", (1, 8, 1, 1)), ("b", (1, 8, 1, 1))):
-        values = random.normal(size=shape).astype(np.float32)
-        model.graph.initializer.append(numpy_helper.from_array(values, name))
-    spec = TensorSpec("x", (1, 512, 1, 4), "float32")
-    data = model.SerializeToString()
-    source = Source(tmp_path / "m.onnx", "onnx", data, "0" * 64, len(data), spec, ("y", "m"))
-    inputs = [random.normal(size=spec.shape).astype(np.float32) for _ in range(8)]
-    found = measure_parity(source, ("y",), inputs)
-    # Without its second output the runtime puts all three into one, and rounds otherwise.
-    del model.graph.output[1]
-    assert found.check(model.SerializeToString(), "drop-unused") == 0.0

@@ -3,9 +3,13 @@
 from pathlib import Path
 
 import msgspec
+import numpy as np
+import onnx
 import pytest
+from onnx import helper, numpy_helper
 
 from convert import reproduction
+from convert.build import Order, build
 from convert.products import plan as plans
 from convert.products.plan import Plan
 from convert.products.writing import Built
@@ -151,3 +155,78 @@ def test_file_that_is_no_plan_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "p.json").write_text("[]")
     with pytest.raises(ArtifactRefused, match=r"p\.json: not a plan: Expected `object`"):
         read_plan(tmp_path / "p.json")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"name": "../../evil"}, "matching regex"),
+        ({"version": "../x"}, "matching regex"),
+        ({"outputs": []}, "length >= 1"),
+        ({"shapes": []}, "0 shapes for 1 outputs"),
+    ],
+)
+def test_plan_that_reaches_elsewhere_or_contradicts_itself_is_refused(
+    workshop: Workshop, built: Built, tmp_path: Path, changes: dict[str, object], said: str
+) -> None:
+    plan = msgspec.json.decode(built.plan.read_bytes()) | changes
+    file = tmp_path / "plan.json"
+    file.write_bytes(msgspec.json.encode(plan))
+    with pytest.raises(ArtifactRefused, match=said):
+        again(file, workshop.order.model, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_variant_that_stands_there_twice_or_is_another_is_refused(
+    workshop: Workshop, built: Built, tmp_path: Path
+) -> None:
+    plan = read_plan(built.plan)
+    (variant,) = plan.variants
+    other = msgspec.structs.replace(variant, variant="onnx-fp16")
+    for variants in ((variant, variant), (other,)):
+        file = write(tmp_path / "plan.json", msgspec.structs.replace(plan, variants=variants))
+        with pytest.raises(ArtifactRefused, match="stands there wrongly"):
+            again(file, workshop.order.model, tmp_path / "out")
+
+
+def test_plan_of_nothing_says_so(workshop: Workshop, built: Built, tmp_path: Path) -> None:
+    empty = msgspec.structs.replace(read_plan(built.plan), variants=())
+    with pytest.raises(ArtifactRefused, match="holds no variant: nothing kept the budget"):
+        again(write(tmp_path / "plan.json", empty), workshop.order.model, tmp_path / "out")
+
+
+def test_convolutions_made_products_and_inputs_that_only_real_samples_bear(
+    tmp_path: Path,
+) -> None:
+    pytest.importorskip("ai_edge_quantizer")
+    random = np.random.default_rng(0)
+    nodes = [
+        helper.make_node("Log", ["x"], ["l"]),  # of seeded samples, not a number
+        helper.make_node("Conv", ["l", "w"], ["c"], pads=[1, 1], name="conv"),
+        helper.make_node("ReduceMean", ["c"], ["y"], axes=[2], keepdims=0),
+    ]
+    made = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        nodes,
+        "lines",
+        [made("x", onnx.TensorProto.FLOAT, [1, 16, 20])],
+        [made("y", onnx.TensorProto.FLOAT, [1, 24])],
+        [numpy_helper.from_array(random.normal(size=(24, 16, 3)).astype(np.float32), "w")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    file = tmp_path / "lines.onnx"
+    onnx.save(model, file)
+    x = np.exp(random.normal(size=(40, 16, 20))).astype(np.float32)
+    np.savez(tmp_path / "eval.npz", x=x)
+    order = Order(
+        file,
+        str(tmp_path / "eval.npz"),
+        formats=("tflite",),
+        precision="dynamic",
+        max_drop=0.9,
+        out=tmp_path / "dist",
+    )
+    built = build(order, Told())
+    assert read_plan(built.plan).variants[0].recipe.by_rows
+    (again_file,) = again(built.plan, file, tmp_path / "again")
+    assert again_file.read_bytes() == read_bundle(built.paths[0]).model()

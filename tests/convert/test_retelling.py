@@ -81,7 +81,7 @@ def test_damaged_bundle_is_refused(built: Built, tmp_path: Path) -> None:
 def test_report_of_another_schema_is_refused(built: Built, tmp_path: Path) -> None:
     text = (built.plan.parent / REPORT).read_text().replace('"schema": 1', '"schema": 9')
     (tmp_path / "r.json").write_text(text)
-    with pytest.raises(ArtifactRefused, match=r"r\.json: not a plan: "):
+    with pytest.raises(ArtifactRefused, match=r"r\.json: not a report: "):
         retell(tmp_path / "r.json")
 
 

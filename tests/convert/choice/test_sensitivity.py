@@ -27,8 +27,8 @@ from tests.convert.classifier import (
 CALIBRATION = inputs_of(40)
 CALIBRATION[:, 0] = 0
 INPUTS = [row[None] for row in CALIBRATION[:24]]
-BYTES = [WIDTH * 24 + 24, 24 * 24 + 24, 24 * CLASSES + CLASSES]
-"""That int8 could save on each node: three of four bytes."""
+BYTES = [WIDTH * 24, 24 * 24, 24 * CLASSES]
+"""Of the weights of each node; int8 saves three of four, and nothing of a bias."""
 
 
 def calibrated(

@@ -246,11 +246,12 @@ def test_what_gives_as_many_values_as_it_takes_has_classes_only_where_labels_say
     assert isinstance(chosen([values], np.arange(8) % TAKEN), Accuracy)
 
 
-@pytest.mark.parametrize("y", [None, np.zeros(8, np.int64)])
-def test_values_are_judged_by_closeness(y: Numbers | None) -> None:
-    frames = np.zeros((8, 20, 88), np.float32)
-    assert isinstance(chosen([frames], y), Closeness)
-    assert isinstance(chosen([say([0] * 8), say([1] * 8)], y), Closeness)
+def test_values_are_judged_by_closeness_and_by_no_labels() -> None:
+    frames, labels = np.zeros((8, 20, 88), np.float32), np.zeros(8, np.int64)
+    assert isinstance(chosen([frames], None), Closeness)
+    assert isinstance(chosen([say([0] * 8), say([1] * 8)], None), Closeness)
+    with pytest.raises(RecordingRefused, match="say --metric module:function, or leave y out"):
+        chosen([frames], labels)
 
 
 def test_a_decision_makes_one_score_a_class() -> None:

@@ -16,6 +16,7 @@ from convert.judgement.marks import (
     mcnemar,
     samples_to_prove,
     score,
+    student,
 )
 
 ROUNDING = 1e-9
@@ -129,16 +130,28 @@ def test_leaving_out_blocks_gives_the_interval_that_single_marks_give() -> None:
 
 
 def test_same_answers_are_no_proof_of_equality_on_few_samples() -> None:
-    same = right([True] * 8)
-    found = judge(same, same)
+    found = judge(right([True] * 8), right([True] * 8))
     assert (found.value, found.flips, found.p) == (0, 0, 1)
     assert found.within
     assert not found.proven
 
 
 def test_same_answers_on_many_samples_are_proof() -> None:
-    same = right([True, False, True] * 300)
+    many = [True, False, True] * 300
+    assert judge(right(many), right(many)).proven
+
+
+def test_model_is_as_good_as_itself_on_any_samples() -> None:
+    same = right([True] * 8)
     assert judge(same, same).proven
+
+
+@pytest.mark.parametrize(
+    ("degrees", "quantile"),
+    [(1, 12.7062), (2, 4.3027), (3, 3.1824), (4, 2.7764), (7, 2.3646), (19, 2.0930), (99, 1.9842)],
+)
+def test_quantiles_are_those_of_the_tables(degrees: int, quantile: float) -> None:
+    assert student(degrees) == pytest.approx(quantile, rel=0.004)
 
 
 def test_flips_count_another_wrong_answer_too() -> None:

@@ -197,12 +197,14 @@ def custom(name: str, count: int = 6) -> Custom:
 
 
 def test_function_gets_outputs_by_name_labels_and_what_float_gives(write: Write) -> None:
-    metric = custom(write("return float((outputs['scores'] == reference['scores']).mean() + y[1])"))
+    metric = custom(
+        write("return float((outputs['scores'] == reference['scores']).mean() + y[1] - 4)")
+    )
     marks = metric.mark([say(np.arange(6) % 4)])
     assert (marks.each, metric.name) == (None, "own_metric:judge")
-    assert marks.on(np.arange(6)) == 2
+    assert marks.on(np.arange(6)) == -2
     # Of each number the function sees only the samples that are asked about.
-    assert marks.on(np.asarray([0, 3, 5])) == 4
+    assert marks.on(np.asarray([0, 3, 5])) == 0
 
 
 def test_function_may_mark_each_sample(write: Write) -> None:

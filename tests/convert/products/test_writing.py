@@ -239,7 +239,7 @@ def test_what_does_not_keep_the_budget_is_kept_aside_and_named(strict: Workshop)
 
 
 def test_float_keeps_a_budget_that_nothing_else_keeps(strict: Workshop) -> None:
-    built = strict.build(metric="exacting:judge")
+    built = strict.build(metric="exacting:judge", precision="auto")
     assert built.missed == ()
     assert built.findings.chosen == "onnx-float"
     assert [c.verdict for c in built.findings.candidates].count("kept") == 1
@@ -267,3 +267,13 @@ def test_failure_while_the_best_are_put_aside_leaves_none_of_them(
 def test_findings_of_a_missed_budget_can_be_encoded(strict: Workshop) -> None:
     found = strict.build(metric="exacting:judge", precision="int8").findings
     assert reports.decode(msgspec.json.encode(found)) == found
+
+
+def test_variants_of_an_earlier_build_of_the_version_go(workshop: Workshop) -> None:
+    workshop.build(precision="float")
+    other = workshop.out / "small-1.0.0-rc-onnx-float.bundle"
+    other.write_bytes(b"of another version")
+    (before,) = workshop.out.glob("small-1.0.0-onnx-*.bundle")
+    built = workshop.build()
+    assert set(workshop.out.glob("*.bundle")) == {*built.paths, other}
+    assert before not in built.paths
