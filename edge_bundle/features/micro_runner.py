@@ -65,34 +65,37 @@ class MicroFrontendRunner:
 
     def __init__(self, step: MicroFrontend, form: Form) -> None:
         self._step = step.step
+        self._rows = form.rows
         self._result = Result(step.after(form))
         self._frames = len(self._result.values)
         self._used = (self._frames - 1) * self._step + FRAME
         """Samples of a window that its frames cover."""
         self._frontend = _open(step)
         self._factor = np.float32(FULL_SCALE / step.full_scale)
-        self._scaled = np.empty(self._used, np.float32)
-        self._samples = np.empty(self._used, np.int16)
+        self._scaled = np.empty(form.rows, np.float32)
+        # Before a window's samples stand those that no frame of the one before covered.
+        self._ahead = form.rows - self._used
+        self._samples = np.zeros(self._ahead + form.rows, np.int16)
 
     def run(self, values: Float32Array, fresh: Fresh) -> tuple[Float32Array, Fresh]:
-        follows = fresh is not None and fresh % self._step == 0 and fresh <= self._used
-        if fresh is None or not follows:
+        if fresh is None or fresh > self._rows or fresh % self._step:
+            fresh, new = None, self._frames
             self._frontend.reset()
-            self._push(values[: self._used], self._result.values)
-            return self._result.values, None
-        new = fresh // self._step
-        self._push(
-            values[self._used - fresh : self._used], self._result.open(min(new, self._frames))
-        )
-        return self._result.values, new if new <= self._frames else None
+        else:
+            new = min(self._frames, fresh // self._step)
+        seen = 0 if fresh is None else self._used - fresh
+        self._convert(values, max(0, seen))
+        end = self._ahead + self._used
+        self._frontend.push(self._samples[self._ahead + seen : end], self._result.open(new))
+        self._samples[: self._ahead] = self._samples[end:]
+        return self._result.values, new if fresh == new * self._step else None
 
-    def _push(self, values: Float32Array, out: Float32Array) -> None:
-        scaled, samples = self._scaled[: len(values)], self._samples[: len(values)]
-        np.multiply(values[:, 0], self._factor, out=scaled)
+    def _convert(self, values: Float32Array, first: int) -> None:
+        scaled = self._scaled[first:]
+        np.multiply(values[first:, 0], self._factor, out=scaled)
         np.rint(scaled, out=scaled)
         np.clip(scaled, -FULL_SCALE, FULL_SCALE - 1, out=scaled)
-        np.copyto(samples, scaled, casting="unsafe")
-        self._frontend.push(samples, out)
+        np.copyto(self._samples[self._ahead + first :], scaled, casting="unsafe")
 
 
 def _open(step: MicroFrontend) -> _Frontend:
