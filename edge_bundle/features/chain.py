@@ -5,6 +5,7 @@ from itertools import pairwise
 from typing import Any, Final
 
 from edge_bundle.features.detrending import DetrendRunner
+from edge_bundle.features.images import ResizeRunner
 from edge_bundle.features.layout import TransposeRunner
 from edge_bundle.features.mel import dct, mel
 from edge_bundle.features.micro_runner import MicroFrontendRunner
@@ -24,6 +25,7 @@ from edge_bundle.features.steps import (
     MicroFrontend,
     Peak,
     Resample,
+    Resize,
     Scale,
     Single,
     Spectrogram,
@@ -51,6 +53,7 @@ RUNNERS: Final[dict[type[Single], Callable[[Any, Form], Runner]]] = {
     Log: log,
     Dct: dct,
     MicroFrontend: MicroFrontendRunner,
+    Resize: ResizeRunner,
     Transpose: TransposeRunner,
 }
 """Each is made of a step and the form that comes to it."""

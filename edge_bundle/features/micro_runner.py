@@ -93,6 +93,8 @@ class MicroFrontendRunner:
     def _convert(self, values: Float32Array, first: int) -> None:
         scaled = self._scaled[first:]
         np.multiply(values[first:, 0], self._factor, out=scaled)
+        # Whole numbers have no NaN: what is none is silence.
+        np.copyto(scaled, 0, where=np.isnan(scaled))
         np.rint(scaled, out=scaled)
         np.clip(scaled, -FULL_SCALE, FULL_SCALE - 1, out=scaled)
         np.copyto(self._samples[self._ahead + first :], scaled, casting="unsafe")

@@ -10,6 +10,7 @@ from typing import Final, TypeAlias
 from edge_bundle.features.composites import LogMel, Mfcc
 from edge_bundle.features.detrending import Detrend
 from edge_bundle.features.form import Form, Misfit
+from edge_bundle.features.images import Resize
 from edge_bundle.features.layout import Transpose
 from edge_bundle.features.mel import Dct, Mel
 from edge_bundle.features.micro_frontend import MicroFrontend
@@ -33,6 +34,7 @@ __all__ = [
     "Misplaced",
     "Peak",
     "Resample",
+    "Resize",
     "Scale",
     "Single",
     "Spectrogram",
@@ -60,6 +62,7 @@ Single: TypeAlias = (
     | Log
     | Dct
     | MicroFrontend
+    | Resize
     | Transpose
 )
 """Those that run by themselves."""

@@ -12,6 +12,7 @@ from edge_bundle.features.steps import (
     MicroFrontend,
     Peak,
     Resample,
+    Resize,
     Scale,
     Spectrogram,
     Spectrum,
@@ -23,6 +24,8 @@ from edge_bundle.features.steps import (
 
 IMU = Form(100, 3, 50.0)
 AUDIO = Form(1600, 1, 16000.0)
+IMAGE = Form(12 * 16, 3, 5.0)
+"""An image for a window."""
 TWO_EARS = Form(1600, 2, 16000.0)
 SPECTROGRAM = Spectrogram(frame=400, step=160, fft=512)
 LOG_MEL = LogMel(frame=400, step=160, fft=512, bands=20, offset=1e-6)
@@ -56,6 +59,8 @@ CHAINS: dict[str, tuple[Form, tuple[Step, ...]]] = {
     "scaled_log_mel_on_its_side": (AUDIO, (Scale(factor=3.0), LOG_MEL, Transpose())),
     "micro_frontend": (AUDIO, (MicroFrontend(),)),
     "micro_frontend_20": (AUDIO, (MicroFrontend(step_ms=20),)),
+    "resize": (IMAGE, (Resize(12, 16, 6, 20), Transpose())),
+    "resize_nearest": (IMAGE, (Resize(12, 16, 5, 4, "nearest"), Scale(factor=2.0))),
     "transpose": (IMU, (Transpose(),)),
     "peak_before_frames": (AUDIO, (Peak(), LOG_MEL)),
 }

@@ -138,6 +138,15 @@ def test_louder_than_the_loudest_is_the_loudest() -> None:
     np.testing.assert_array_equal(chain.run(loudest + loudest), expected)
 
 
+def test_what_is_not_a_number_is_silence() -> None:
+    chain = compile_steps([MicroFrontend(step_ms=20)], Form(960, 1, 16000.0))
+    sound = as_stream(make_sound(6, 960))
+    sound[100:130] = 0
+    expected = chain.run(sound).copy()
+    sound[100:130] = np.nan
+    np.testing.assert_array_equal(chain.run(sound), expected)
+
+
 def test_without_its_package_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pymicro_features", None)
     form = Form(FRAME, 1, 16000.0)

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import scipy.fft
+import scipy.ndimage
 import scipy.signal
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,6 +28,7 @@ from edge_bundle.features.steps import (
     Mfcc,
     Peak,
     Resample,
+    Resize,
     Scale,
     Spectrogram,
     Spectrum,
@@ -260,8 +262,34 @@ def test_mfcc_is_librosas() -> None:
         log_factor=10.0,
         count=13,
     )
-    # librosa transforms in float32: decibels to 1e-3.
-    np.testing.assert_allclose(run(step, sound[:, None], 16000.0), expected, rtol=1e-4, atol=1e-2)
+    np.testing.assert_allclose(run(step, sound[:, None], 16000.0), expected, rtol=1e-5, atol=1e-4)
+
+
+@given(seeds, st.tuples(*[st.integers(2, 24)] * 4), st.integers(1, 3))
+def test_resize_between_pixels(seed: int, sizes: tuple[int, ...], colours: int) -> None:
+    height, width, to_height, to_width = sizes
+    image = draw(seed, height * width, colours)
+    zoom = (to_height / height, to_width / width, 1)
+    expected = scipy.ndimage.zoom(
+        image.reshape(height, width, colours).astype(np.float64),
+        zoom,
+        order=1,
+        mode="nearest",
+        grid_mode=True,
+    )
+    found = run(Resize(height, width, to_height, to_width), image)
+    assert_close(found, expected.reshape(-1, colours))
+
+
+@given(seeds, st.tuples(*[st.integers(1, 24)] * 4))
+def test_resize_to_the_nearest_pixel(seed: int, sizes: tuple[int, ...]) -> None:
+    height, width, to_height, to_width = sizes
+    image = draw(seed, height * width, 2)
+    lines = [(2 * y + 1) * height // (2 * to_height) for y in range(to_height)]
+    columns = [(2 * x + 1) * width // (2 * to_width) for x in range(to_width)]
+    expected = image.reshape(height, width, 2)[lines][:, columns].reshape(-1, 2)
+    found = run(Resize(height, width, to_height, to_width, "nearest"), image)
+    np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from edge_bundle.features.steps import (
     Mfcc,
     MicroFrontend,
     Resample,
+    Resize,
     Scale,
     Single,
     Spectrogram,
@@ -58,6 +59,7 @@ def test_every_step_has_a_runner_and_is_tried() -> None:
         (IMU, [Statistics(("rms", "max"), (50.0,))], Form(1, 9, 0.0, 3)),
         (IMU, [Spectrogram(50, 25), Mel(8), Dct(4)], Form(3, 12, 2.0, 4)),
         (IMU, [Transpose()], Form(3, 100, 0.0)),
+        (Form(9216, 3, 5.0), [Resize(96, 96, 32, 48), Transpose()], Form(3, 1536, 0.0)),
     ],
 )
 def test_what_a_step_gives_is_known_without_a_sample(
@@ -67,6 +69,12 @@ def test_what_a_step_gives_is_known_without_a_sample(
 
 
 refusals: list[tuple[Form, Step, str]] = [
+    (IMU, Resize(9, 9, 3, 3), "features[1].height: 9 x 9 pixels are 81 rows, 100 come to it"),
+    (
+        IMU,
+        Resize(1, 100, 16384, 1),
+        "features[1].to_height: 16384 lines of 100 pixels are too many",
+    ),
     (IMU, Scale((1.0, 2.0)), "features[1].factor: 2 numbers for 3 columns"),
     (IMU, Scale(offset=(1.0,)), "features[1].offset: 1 numbers for 3 columns"),
     (
