@@ -36,6 +36,8 @@ class Resample(Struct, frozen=True, tag_field="kind", tag="resample"):
                 f"{form.rate_hz:g} to {self.to_hz:g} Hz is {ratio}, of terms to {MAX_TERM} at most",
                 "to_hz",
             )
+        padded = form.rows + 2 * _reach(ratio.numerator, ratio.denominator)
+        Form(padded, form.columns, form.rate_hz).bounded()
         rows = -(-form.rows * ratio.numerator // ratio.denominator)
         return Form(rows, form.columns, self.to_hz).bounded()
 
@@ -54,6 +56,11 @@ def design_filter(up: int, down: int) -> npt.NDArray[np.float64]:
     return taps
 
 
+def _reach(up: int, down: int) -> int:
+    """Return how many samples on each side of its place a result may need."""
+    return HALF_TAPS * max(up, down) // up + 1
+
+
 class ResampleRunner:
     """One product for each phase of the filter, over views of padded samples."""
 
@@ -62,8 +69,7 @@ class ResampleRunner:
         up, down = ratio.numerator, ratio.denominator
         taps = design_filter(up, down) if up != down else np.ones(1)
         half, columns = len(taps) // 2, form.columns
-        reach = half // up + 1
-        """Samples on each side that a result may need."""
+        reach = _reach(up, down)
         last = ((after.rows - 1) * down + half) // up
         self._padded = np.zeros((columns, reach + max(form.rows, last + 1)))
         self._samples = self._padded[:, reach : reach + form.rows]

@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 
 from edge_bundle.features.composites import LogMel, Mfcc
 from edge_bundle.features.detrending import Detrend
-from edge_bundle.features.form import Form, Misfit
+from edge_bundle.features.form import MAX_VALUES, Form, Misfit
 from edge_bundle.features.images import Resize
 from edge_bundle.features.layout import Transpose
 from edge_bundle.features.mel import Dct, Mel
@@ -47,6 +47,8 @@ __all__ = [
 ]
 
 MAX_STEPS: Final = 32
+MAX_VALUES_IN_ALL: Final = 4 * MAX_VALUES
+"""Of all steps' results together."""
 
 Single: TypeAlias = (
     Standardise
@@ -90,11 +92,15 @@ def form_after(steps: Sequence[Step], form: Form) -> Form:
 
     Raises: Misplaced: a step does not fit what comes to it; begins ``features[N]`` and its key.
     """
+    values = 0
     for number, step in enumerate(steps):
         try:
             if number == MAX_STEPS:
                 raise Misfit(f"{len(steps)} steps, at most {MAX_STEPS}")
             form = step.after(form.bounded())
+            values += form.size
+            if values > MAX_VALUES_IN_ALL:
+                raise Misfit(f"{values} values with it, at most {MAX_VALUES_IN_ALL} in all steps")
         except Misfit as misfit:
             raise Misplaced(number, misfit) from None
     return form

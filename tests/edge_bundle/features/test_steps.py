@@ -162,6 +162,7 @@ def test_what_needs_samples_comes_before_what_takes_them(before: Step, step: Ste
     [
         (Form(1 << 16, 1, 16000.0), Spectrogram(1, 1, 1 << 15)),
         (Form(1 << 20, 1, 1.0), Resample(1000.0)),
+        (Form(1000, 1000, 1.0), Resample(0.001)),
         (Form(MAX_VALUES + 1, 1, 1.0), Scale()),
         (Form(1 << 21, 4, 1.0), Statistics(("mean",))),
     ],
@@ -169,6 +170,11 @@ def test_what_needs_samples_comes_before_what_takes_them(before: Step, step: Ste
 def test_more_values_than_a_device_holds_are_refused(form: Form, step: Step) -> None:
     with pytest.raises(ValueError, match=rf"^features\[0\]: .* at most {MAX_VALUES} may"):
         form_after([step], form)
+
+
+def test_more_values_in_all_than_a_device_holds_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"^features\[4\]: 20971520 values with it, at most"):
+        form_after([Scale()] * 5, Form(MAX_VALUES, 1, 1.0))
 
 
 def test_more_steps_than_anybody_needs_are_refused() -> None:
