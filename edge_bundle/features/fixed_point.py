@@ -41,7 +41,7 @@ class FixedPointFrontend:
     """A stream's front end: samples in, frames out, and the noise kept from frame to frame."""
 
     def __init__(self, step: int) -> None:
-        """Prepare the tables.
+        """Begin a stream.
 
         Args:
             step: samples from the start of one frame to the start of the next.
