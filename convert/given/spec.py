@@ -7,7 +7,7 @@ from typing import Final
 from msgspec import Struct
 
 from edge_bundle.errors import ConfigError
-from edge_bundle.features.steps import Step, form_after
+from edge_bundle.features.steps import Misplaced, Step, form_after
 from edge_bundle.manifest import Classification, Limits, Requires, Stream
 from edge_bundle.positions import Path_
 from edge_bundle.toml import Document, convert_toml, read_toml, show_path
@@ -56,14 +56,13 @@ def read_spec(file: Path) -> SpecFile:
     for path, names in ((("stream", "channels"), channels), (("decision", "labels"), labels)):
         if twice := sorted({n for n in names if list(names).count(n) > 1}):
             raise document.error(path, f"{twice[0]!r} is there twice")
-    for number in range(len(spec.features)):
-        if spec.stream is None:
-            raise document.error(
-                ("features", number), "works on the windows of a stream, and there is no [stream]"
-            )
+    if spec.features and spec.stream is None:
+        raise document.error(
+            ("features", 0), "works on the windows of a stream, and there is no [stream]"
+        )
+    if spec.stream is not None:
         try:
-            form_after(spec.features[: number + 1], spec.stream.form)
-        except ValueError as error:
-            message = str(error).removeprefix(f"features[{number}]: ")
-            raise document.error(("features", number), message) from None
+            form_after(spec.features, spec.stream.form)
+        except Misplaced as error:
+            raise document.error(error.path, error.why) from None
     return SpecFile(spec, document)

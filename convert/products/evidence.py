@@ -10,6 +10,7 @@ import numpy as np
 
 from convert.findings import Precision
 from convert.given.windows import spread
+from edge_bundle.features.steps import Standardise
 from edge_bundle.manifest import Manifest
 from edge_bundle.tensor import Array, Float32Array
 
@@ -69,7 +70,7 @@ def seed_windows(manifest: Manifest, count: int) -> list[Array]:
     """Return made-up windows within the range of plausible input, always the same.
 
     Codes of 8 and 16 bits cover their whole range; wider whole numbers are taken for tokens; real
-    values are normally distributed as the features' own statistics say, else about 0 with
+    values are normally distributed as the first step's statistics say, else about 0 with
     deviation 1.
 
     Args:
@@ -86,8 +87,9 @@ def seed_windows(manifest: Manifest, count: int) -> list[Array]:
         values: Array = (codes - (taken.zero_point or 0)) * taken.scale
     elif dtype.kind == "f":
         values = random.standard_normal(shape)
-        if manifest.features:
-            values = values * manifest.features[0].std + manifest.features[0].mean
+        first = manifest.features[0] if manifest.features else None
+        if isinstance(first, Standardise):
+            values = values * first.std + first.mean
     elif dtype.kind in "iu" and dtype.itemsize <= 2:
         limits = np.iinfo(dtype)
         values = random.integers(limits.min, limits.max, shape, np.int64, endpoint=True)

@@ -1,22 +1,132 @@
-"""Steps that change each value by itself. Pure."""
+"""Steps that change each value by itself, or all of a window alike. Pure."""
+
+from typing import Annotated, Literal
 
 import numpy as np
+from msgspec import Meta, Struct
 
-from edge_bundle.features.runner import Fresh
-from edge_bundle.features.steps import Form, Standardise
+from edge_bundle.features.form import Form, Misfit
+from edge_bundle.features.runner import Fresh, RowRunner
 from edge_bundle.tensor import Float32Array
 
+Positive = Annotated[float, Meta(gt=0)]
+PerColumn = Annotated[tuple[float, ...], Meta(min_length=1)]
+"""One for each column."""
 
-class StandardiseRunner:
-    """Subtracts and multiplies into memory of its own."""
 
-    def __init__(self, step: Standardise, form: Form) -> None:
-        self._mean = np.asarray(step.mean, np.float32)
-        self._scale = np.float32(1) / np.asarray(step.std, np.float32)
+class Standardise(Struct, frozen=True, tag_field="kind", tag="standardise"):
+    """Each column minus its mean, divided by its standard deviation."""
+
+    mean: PerColumn
+    """In the column's unit."""
+    std: Annotated[tuple[Positive, ...], Meta(min_length=1)]
+    """One for each column, in its unit."""
+
+    def after(self, form: Form) -> Form:
+        """Return what the step gives; raises Misfit."""
+        if not len(self.mean) == len(self.std) == form.columns:
+            raise Misfit(
+                f"{len(self.mean)} means and {len(self.std)} deviations for {form.columns} channels"
+            )
+        return form
+
+
+class Scale(Struct, frozen=True, tag_field="kind", tag="scale"):
+    """Each value times a factor, plus an offset."""
+
+    factor: float | PerColumn = 1.0
+    """One for all columns, or one for each."""
+    offset: float | PerColumn = 0.0
+    """One for all columns, or one for each; in the unit of the result."""
+
+    def after(self, form: Form) -> Form:
+        """Return what the step gives; raises Misfit."""
+        for key, given in (("factor", self.factor), ("offset", self.offset)):
+            if isinstance(given, tuple) and len(given) != form.columns:
+                raise Misfit(f"{len(given)} numbers for {form.columns} columns", key)
+        return form
+
+
+class Peak(Struct, frozen=True, tag_field="kind", tag="peak"):
+    """The window divided by its largest value; left as it is where that is not above 0."""
+
+    of: Literal["magnitude", "value"] = "magnitude"
+    """The largest without its sign, or the largest as it is."""
+
+    def after(self, form: Form) -> Form:
+        """Return what the step gives."""
+        return form
+
+
+class Log(Struct, frozen=True, tag_field="kind", tag="log"):
+    """factor * log(max(value + offset, floor))."""
+
+    offset: float = 0.0
+    floor: Positive = 1e-12
+    """Least that a logarithm is taken of."""
+    base: Literal["e", 2, 10] = "e"
+    factor: float = 1.0
+    """10 with base 10 gives decibels of a power, 20 those of a magnitude."""
+
+    def after(self, form: Form) -> Form:
+        """Return what the step gives."""
+        return form
+
+
+LOGARITHMS = {"e": np.log, 2: np.log2, 10: np.log10}
+
+
+def standardise(step: Standardise, form: Form) -> RowRunner:
+    """Compile the step."""
+    mean = np.asarray(step.mean, np.float32)
+    factor = np.float32(1) / np.asarray(step.std, np.float32)
+
+    def work(values: Float32Array, out: Float32Array) -> None:
+        np.subtract(values, mean, out=out)
+        np.multiply(out, factor, out=out)
+
+    return RowRunner(form, work)
+
+
+def scale(step: Scale, form: Form) -> RowRunner:
+    """Compile the step."""
+    factor, offset = np.asarray(step.factor, np.float32), np.asarray(step.offset, np.float32)
+
+    def work(values: Float32Array, out: Float32Array) -> None:
+        np.multiply(values, factor, out=out)
+        np.add(out, offset, out=out)
+
+    return RowRunner(form, work)
+
+
+def log(step: Log, form: Form) -> RowRunner:
+    """Compile the step."""
+    offset, floor = np.float32(step.offset), np.float32(step.floor)
+    logarithm, factor = LOGARITHMS[step.base], np.float32(step.factor)
+
+    def work(values: Float32Array, out: Float32Array) -> None:
+        np.add(values, offset, out=out)
+        np.maximum(out, floor, out=out)
+        logarithm(out, out=out)
+        if factor != 1:
+            np.multiply(out, factor, out=out)
+
+    return RowRunner(form, work)
+
+
+class PeakRunner:
+    """Divides by what is known only when the whole window is there: all of it is new."""
+
+    def __init__(self, step: Peak, form: Form) -> None:
+        self._signless = step.of == "magnitude"
         self._out = np.empty((form.rows, form.columns), np.float32)
 
-    def run(self, values: Float32Array, fresh: Fresh) -> tuple[Float32Array, Fresh]:
-        # All rows: to move the old ones up costs as much as to work them out again.
-        np.subtract(values, self._mean, out=self._out)
-        np.multiply(self._out, self._scale, out=self._out)
-        return self._out, fresh
+    def run(self, values: Float32Array, _fresh: Fresh) -> tuple[Float32Array, Fresh]:
+        largest = values.max()
+        if self._signless:
+            largest = max(largest, -values.min())
+        if largest > 0:
+            np.divide(values, largest, out=self._out)
+        else:
+            np.copyto(self._out, values)
+        return self._out, None

@@ -18,6 +18,9 @@ HEAVY = {
     "pandas",
     "sklearn",
     "rich",
+    "librosa",
+    "scipy",
+    "pymicro_features",
     "paho",
 }
 
