@@ -9,6 +9,7 @@ from edge_agent.config import Config, LoadedConfig
 from edge_agent.feed import Feed
 from edge_agent.fit import Refused, Site, StreamShape, check_stream
 from edge_agent.ring import Ring
+from edge_agent.source_tables import Replay
 from edge_agent.store import Store, StoreInUse
 from edge_bundle import VERSION
 from edge_bundle.errors import ArtifactRefused
@@ -110,6 +111,7 @@ def make_feeds(config: Config, shapes: Shapes, wake: threading.Event) -> dict[st
     for table in config.source:
         shape = shapes[table.name]
         capacity = max(RING_SAMPLES, int(RING_S * shape.rate_hz))
-        ring = Ring(capacity, len(shape.channels), shape.rate_hz * table.factor)
+        factor = table.factor if isinstance(table, Replay) else 1.0
+        ring = Ring(capacity, len(shape.channels), shape.rate_hz * factor)
         feeds[table.name] = Feed(table.name, ring, table.policy, wake)
     return feeds

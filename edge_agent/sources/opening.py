@@ -17,3 +17,7 @@ def open_source(loaded: LoadedConfig, index: int) -> Source:
             from edge_agent.sources.replay import open_replay
 
             return open_replay(loaded, index, table)
+        case tables.Iio():
+            from edge_agent.sources.iio import open_iio
+
+            return open_iio(loaded, index, table)
