@@ -13,7 +13,6 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-
 TYPE: Final = re.compile(
     r"(?P<order>[bl])e:(?P<sign>[su])(?P<bits>\d+)/(?P<storage>\d+)(X(?P<repeat>\d+))?>>(?P<shift>\d+)"
 )

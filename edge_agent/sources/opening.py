@@ -21,3 +21,7 @@ def open_source(loaded: LoadedConfig, index: int) -> Source:
             from edge_agent.sources.iio import open_iio
 
             return open_iio(loaded, index, table)
+        case tables.Serial():
+            from edge_agent.sources.serial_line import open_serial
+
+            return open_serial(loaded, index, table)

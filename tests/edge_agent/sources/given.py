@@ -22,12 +22,6 @@ def open_table(folder: Path, table: str) -> Source:
     return open_source(load_config(config), 0)
 
 
-def wait(seconds: float) -> bool:
-    """Wait as a capture that nobody stops."""
-    time.sleep(seconds)
-    return False
-
-
 class Stop:
     """A capture that is stopped when something is so, or after too long."""
 
@@ -44,8 +38,22 @@ class Stop:
 
 
 @contextmanager
-def running(source: Source) -> Iterator[Iterator[Chunk]]:
-    """Give a source's chunks, and let it clean up at the end as a capture does."""
+def running(
+    source: Source, opened: Callable[[], object] = lambda: None
+) -> Iterator[Iterator[Chunk]]:
+    """Give a source's chunks, and let it clean up at the end as a capture does.
+
+    ``opened`` is called once, when the source has opened its device and waits for the first time.
+    """
+    waited: list[float] = []
+    never = Stop(lambda: False)
+
+    def wait(seconds: float) -> bool:
+        if not waited:
+            opened()
+        waited.append(seconds)
+        return never(seconds)
+
     chunks: Any = source.chunks(wait)
     try:
         yield chunks
