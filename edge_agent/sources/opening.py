@@ -25,3 +25,7 @@ def open_source(loaded: LoadedConfig, index: int) -> Source:
             from edge_agent.sources.serial_line import open_serial
 
             return open_serial(loaded, index, table)
+        case tables.Mpu6050():
+            from edge_agent.sources.mpu6050 import open_mpu6050
+
+            return open_mpu6050(loaded, index, table)
