@@ -29,3 +29,7 @@ def open_source(loaded: LoadedConfig, index: int) -> Source:
             from edge_agent.sources.mpu6050 import open_mpu6050
 
             return open_mpu6050(loaded, index, table)
+        case tables.Microphone():
+            from edge_agent.sources.microphone import open_microphone
+
+            return open_microphone(loaded, index, table)
