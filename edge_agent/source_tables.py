@@ -144,7 +144,7 @@ class Camera(Struct, frozen=True, kw_only=True, tag_field="kind", tag="camera"):
     """Frames a second; of several in that time the newest is kept."""
 
 
-Hardware: TypeAlias = Iio | Serial | Mpu6050 | Microphone
+Hardware: TypeAlias = Iio | Serial | Mpu6050 | Microphone | Camera
 
 Source: TypeAlias = Replay | Hardware
 """Any of them."""

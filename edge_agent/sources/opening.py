@@ -33,3 +33,7 @@ def open_source(loaded: LoadedConfig, index: int) -> Source:
             from edge_agent.sources.microphone import open_microphone
 
             return open_microphone(loaded, index, table)
+        case tables.Camera():
+            from edge_agent.sources.camera import open_camera
+
+            return open_camera(loaded, index, table)
