@@ -22,7 +22,9 @@ from edge_agent.sources.camera import NATIVE, Camera
 from edge_agent.sources.device import DeviceFailed
 from edge_agent.sources.source import Source
 from edge_bundle.errors import ConfigError
+from tests.edge_agent.echo import echo, read
 from tests.edge_agent.sources.given import Stop, open_table, running
+from tests.edge_agent.test_feed import make_feed, work
 
 FRAMES = 12
 FPS = 50.0
@@ -269,6 +271,17 @@ def test_memory_holds_whole_frames(tmp_path: Path, table: str, frames: int) -> N
     config = load_config(tmp_path / "edge.toml").config
     feed = make_feeds(config, {"a": source.shape}, threading.Event())["a"]
     assert vars(feed)["_ring"].capacity == frames * 192
+
+
+def test_model_that_is_late_has_the_newest_frame_whole_and_counts_the_others() -> None:
+    pixels = 6
+    feed = make_feed(pixels, "drop_oldest", echo(pixels, pixels))
+    for n in range(3):
+        feed.put(Chunk(np.full((pixels, 1), n, np.float32), (n + 1) * 6_000_000))
+    [made] = work(feed)
+    assert made.start == 2 * pixels
+    told = read(made)
+    assert (told.lost_samples, told.quality) == (2 * pixels, "gap")
 
 
 def test_memory_of_large_frames_is_bounded(tmp_path: Path) -> None:
