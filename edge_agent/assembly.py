@@ -5,10 +5,13 @@ import threading
 from collections.abc import Mapping
 from typing import Final
 
+import numpy as np
+
 from edge_agent.config import Config, LoadedConfig
-from edge_agent.feed import Feed
+from edge_agent.feed import Feed, Policy
 from edge_agent.fit import Refused, Site, StreamShape, check_stream
 from edge_agent.ring import Ring
+from edge_agent.source_tables import Camera, Replay, Source
 from edge_agent.store import Store, StoreInUse
 from edge_bundle import VERSION
 from edge_bundle.errors import ArtifactRefused
@@ -19,6 +22,8 @@ RING_S: Final = 30.0
 """How many seconds of a stream are kept for the models on it."""
 RING_SAMPLES: Final = 4096
 """At least so many, so that slow streams have room for a window too."""
+BLOCKS_BYTES: Final = 16 << 20
+"""At most so much of a stream of blocks, such as frames, but one."""
 
 Shapes = Mapping[str, StreamShape]
 """What each source, by name, says of its samples."""
@@ -109,7 +114,20 @@ def make_feeds(config: Config, shapes: Shapes, wake: threading.Event) -> dict[st
     feeds = {}
     for table in config.source:
         shape = shapes[table.name]
-        capacity = max(RING_SAMPLES, int(RING_S * shape.rate_hz))
-        ring = Ring(capacity, len(shape.channels), shape.rate_hz * table.factor)
-        feeds[table.name] = Feed(table.name, ring, table.policy, wake)
+        factor = table.factor if isinstance(table, Replay) else 1.0
+        ring = Ring(_capacity(table, shape), len(shape.channels), shape.rate_hz * factor)
+        # A memory of the newest blocks alone is what makes ``latest``.
+        policy: Policy = "block" if table.policy == "block" else "drop_oldest"
+        feeds[table.name] = Feed(table.name, ring, policy, wake)
     return feeds
+
+
+def _capacity(table: Source, shape: StreamShape) -> int:
+    """Return how many samples are kept of a stream: whole blocks."""
+    if isinstance(table, Camera) and table.policy == "latest":
+        return table.keep * shape.block
+    samples = max(RING_SAMPLES, int(RING_S * shape.rate_hz))
+    if shape.block == 1:
+        return samples
+    block_bytes = shape.block * len(shape.channels) * np.dtype(np.float32).itemsize
+    return max(1, min(samples // shape.block, BLOCKS_BYTES // block_bytes)) * shape.block

@@ -23,6 +23,8 @@ class StreamShape:
     rate_hz: float
     channels: tuple[Channel, ...]
     """A unit is empty where neither the configuration nor the recording says it."""
+    block: int = 1
+    """How many samples belong together, such as a frame's pixels: memory holds whole blocks."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,3 +17,23 @@ def open_source(loaded: LoadedConfig, index: int) -> Source:
             from edge_agent.sources.replay import open_replay
 
             return open_replay(loaded, index, table)
+        case tables.Iio():
+            from edge_agent.sources.iio import open_iio
+
+            return open_iio(loaded, index, table)
+        case tables.Serial():
+            from edge_agent.sources.serial_line import open_serial
+
+            return open_serial(loaded, index, table)
+        case tables.Mpu6050():
+            from edge_agent.sources.mpu6050 import open_mpu6050
+
+            return open_mpu6050(loaded, index, table)
+        case tables.Microphone():
+            from edge_agent.sources.microphone import open_microphone
+
+            return open_microphone(loaded, index, table)
+        case tables.Camera():
+            from edge_agent.sources.camera import open_camera
+
+            return open_camera(loaded, index, table)

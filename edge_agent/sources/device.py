@@ -1,0 +1,120 @@
+"""What sources of real devices share: their failure, their libraries, and how they wait.
+
+A source is told of a missing library or a wrong table when it is opened; of a missing device when
+its chunks are asked for, so that one that is plugged in later is found by a later try.
+"""
+
+import importlib
+import select
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from edge_agent.config import LoadedConfig
+from edge_agent.fit import StreamShape
+from edge_agent.sources.units import convert_unit
+from edge_bundle.manifest import Channel
+
+TICK_S: Final = 0.02
+"""A source that is woken by its device reads at most this often; what came meanwhile waits."""
+LOOK_S: Final = 0.15
+"""The longest that a source blocks in a call before it looks whether it is time to stop."""
+
+
+class DeviceFailed(Exception):
+    """A device is not there, or stopped: try again later."""
+
+
+@contextmanager
+def failing(what: str, group: str = "") -> Iterator[None]:
+    """Turn the operating system's word on a device into one that says what to do.
+
+    Args:
+        what: the device, as the configuration names it.
+        group: whose members may use it.
+    Raises: DeviceFailed.
+    """
+    try:
+        yield
+    except PermissionError as error:
+        hint = f": add the user to the group {group}" if group else ""
+        raise DeviceFailed(f"{error.filename or what}: permission denied{hint}") from None
+    except FileNotFoundError as error:
+        raise DeviceFailed(f"{error.filename or what}: no such device; is it connected?") from None
+    except OSError as error:
+        raise DeviceFailed(f"{what}: {error.strerror or error}") from None
+
+
+def need_library(loaded: LoadedConfig, index: int, name: str, extra: str, package: str = "") -> Any:
+    """Import the library of a kind of source.
+
+    Args:
+        loaded, index: the configuration and the source in it, for the error's place.
+        name: the Python module.
+        extra: the extra of this package that installs it.
+        package: the Debian package that the library itself needs.
+    Raises: ConfigError: it is not installed, or does not import.
+    """
+    place = ("source", index, "kind")
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        found = "is not installed" if error.name in {name, None} else f"does not import: {error}"
+        raise loaded.error(
+            place, f"the Python module {name} {found}: pip install 'edgeward[{extra}]'"
+        ) from None
+    except OSError as error:  # how ctypes says that there is no shared library
+        hint = f": sudo apt install {package}" if package else ""
+        raise loaded.error(place, f"{name}: {error}{hint}") from None
+
+
+def fit_channels(
+    loaded: LoadedConfig, index: int, given: tuple[Channel, ...], native: tuple[Channel, ...]
+) -> tuple[tuple[Channel, ...], list[float]]:
+    """Return a device's channels as the configuration names them, and the factor of each.
+
+    Args:
+        loaded, index: the configuration and the source in it.
+        given: what the configuration says; none for the device's own names and units.
+        native: the device's own, in order. A unit that is empty fits none but itself.
+    Raises: ConfigError: not as many, or a unit that the device's cannot be turned into.
+    """
+    if not given:
+        return native, [1.0] * len(native)
+    if len(given) != len(native):
+        names = ", ".join(c.name for c in native)
+        raise loaded.error(
+            ("source", index, "channels"),
+            f"{len(given)} channels, expected {len(native)}, for {names}",
+        )
+    factors = []
+    for i, (ours, theirs) in enumerate(zip(given, native, strict=True)):
+        try:
+            # An empty unit on either side: nobody knows better, and it stays what it is.
+            both = ours.unit and theirs.unit
+            factors.append(convert_unit(theirs.unit, ours.unit) if both else 1.0)
+        except ValueError as error:
+            place = ("source", index, "channels", i, "unit")
+            raise loaded.error(place, f"{error}, for {theirs.name}") from None
+    return given, factors
+
+
+def until_readable(descriptor: int, wait: Callable[[float], bool]) -> bool:
+    """Wait until a descriptor can be read; true when it is time to stop instead.
+
+    Wakes up at most every ``TICK_S`` where data comes, and every ``LOOK_S`` where none does. What
+    comes after a silence is seen at once.
+    """
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    pause = TICK_S
+    while not wait(pause):
+        if poll.poll(LOOK_S * 1000):
+            return False
+        pause = 0.0
+    return True
+
+
+def period_ns(shape: StreamShape) -> float:
+    """Return the time from one sample to the next."""
+    return 1e9 / shape.rate_hz

@@ -1,0 +1,155 @@
+"""The files of one IIO device under sysfs: found, read, and set. Only this module knows them."""
+
+import os
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from edge_agent.sources.device import DeviceFailed
+from edge_agent.sources.iio_scan import Element, read_type
+from edge_bundle.manifest import RATE_TOLERANCE
+
+UNITS: Final = {
+    "accel": "m/s^2",
+    "anglvel": "rad/s",
+    "magn": "G",
+    "gravity": "m/s^2",
+    "incli": "deg",
+    "rot": "deg",
+    "temp": "mdegC",
+    "voltage": "mV",
+    "altvoltage": "mV",
+    "current": "mA",
+    "power": "mW",
+    "pressure": "kPa",
+    "humidityrelative": "m%",
+    "illuminance": "lx",
+    "distance": "m",
+}
+"""Unit of a value after offset and scale, by its type.
+
+Source: Linux, Documentation/ABI/testing/sysfs-bus-iio.
+"""
+
+
+def unit_of(name: str) -> str:
+    """Return the unit of an input such as ``accel_x``; empty where the kernel states none."""
+    return UNITS.get(_kind(name), "")
+
+
+class IioDevice:
+    """A device's folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @classmethod
+    def find(cls, root: Path, wanted: str, prefix: str = "iio:device") -> "IioDevice":
+        """Find a device by its name, or by its number.
+
+        Raises: DeviceFailed: there is none, or two of that name.
+        """
+        devices = {
+            folder.name.removeprefix(prefix): cls(folder)
+            for folder in sorted(root.glob(f"{prefix}*"))
+        }
+        names = {number: device.read("name") or "" for number, device in devices.items()}
+        found = [devices[n] for n, name in names.items() if name == wanted]
+        if not found and wanted in devices:
+            return devices[wanted]
+        if len(found) == 1:
+            return found[0]
+        there = ", ".join(f"{name or '?'} ({n})" for n, name in names.items())
+        if found:
+            raise DeviceFailed(f"{root}: {wanted!r} is there twice, say its number: {there}")
+        raise DeviceFailed(f"{root}: no device {wanted!r}; there: {there or 'none'}")
+
+    def read(self, name: str) -> str | None:
+        """Return what an attribute holds; None where there is none."""
+        try:
+            return (self.folder / name).read_text("ascii", "replace").strip()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def write(self, name: str, value: str) -> None:
+        """Set an attribute that is there.
+
+        Raises: OSError: it is not, or the device refuses the value.
+        """
+        # Never created: under a wrong root nothing may be left behind.
+        descriptor = os.open(self.folder / name, os.O_WRONLY | os.O_TRUNC)
+        try:
+            os.write(descriptor, value.encode())
+        finally:
+            os.close(descriptor)
+
+    def number(self, name: str, what: str, otherwise: float) -> float:
+        """Return a number that an input has alone, or shares with those of its type.
+
+        Args:
+            name: the input, such as ``accel_x``.
+            what: ``scale`` or ``offset``.
+            otherwise: where the device does not say.
+        Raises: DeviceFailed: it is no number.
+        """
+        for key in (f"in_{name}_{what}", f"in_{_kind(name)}_{what}"):
+            text = self.read(key)
+            if text is not None:
+                try:
+                    return float(text)
+                except ValueError:
+                    raise DeviceFailed(
+                        f"{self.folder / key}: {text!r}, expected a number"
+                    ) from None
+        return otherwise
+
+    def set_rate(self, names: Sequence[str], rate_hz: float) -> None:
+        """Set the rate where it can be set.
+
+        Raises: DeviceFailed: the device says that it keeps another.
+        """
+        kinds = dict.fromkeys(_kind(n) for n in names)
+        for key in ("sampling_frequency", *(f"in_{k}_sampling_frequency" for k in kinds)):
+            if self.read(key) is None:
+                continue
+            with suppress(OSError):  # it is fixed, or has only some values: what it has is checked
+                self.write(key, f"{rate_hz:g}")
+            text = self.read(key) or ""
+            with suppress(ValueError):
+                if not abs(float(text) / rate_hz - 1) <= RATE_TOLERANCE:
+                    available = self.read(f"{key}_available")
+                    hint = f"; available: {available}" if available else ""
+                    raise DeviceFailed(
+                        f"{self.folder / key}: {text} Hz, expected {rate_hz:g}: "
+                        f"set rate_hz to what the device has{hint}"
+                    )
+
+    def elements(self) -> list[Element]:
+        """Return what the buffer could hold.
+
+        Raises: DeviceFailed: it has no buffer, or one that is not understood.
+        """
+        folder = self.folder / "scan_elements"
+        found = []
+        for enable in sorted(folder.glob("in_*_en")):
+            name = enable.name.removeprefix("in_").removesuffix("_en")
+            stem = f"scan_elements/in_{name}"
+            try:
+                found.append(
+                    read_type(
+                        name, int(self.read(f"{stem}_index") or ""), self.read(f"{stem}_type") or ""
+                    )
+                )
+            except ValueError as error:
+                raise DeviceFailed(f"{folder}: {error}") from None
+        if not found:
+            raise DeviceFailed(f'{folder}: no buffer here: say mode = "poll"')
+        return found
+
+
+def _kind(name: str) -> str:
+    """Return an input's type: ``accel`` of ``accel_x``, ``voltage`` of ``voltage0``."""
+    match = re.match(r"[a-z]+", name)
+    return match[0] if match else name

@@ -1,0 +1,85 @@
+"""Numbers that a serial line carries, as text or in frames."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from edge_agent import source_tables as tables
+from edge_agent.config import LoadedConfig
+from edge_agent.fit import StreamShape
+from edge_agent.ring import Chunk
+from edge_agent.sources.device import failing, need_library, period_ns, until_readable
+from edge_agent.sources.serial_parsing import FrameParser, LineParser, Parser
+
+MAX_READ: Final = 65536
+SILENCE_PERIODS: Final = 10
+SILENCE_S: Final = 1.0
+"""A line that says nothing for so long, and so many samples, breaks the stream."""
+FORMATS: Final = {"float32": "f4", "int16": "i2"}
+
+
+class Serial:
+    """A line's samples, with the times when they were read."""
+
+    def __init__(self, shape: StreamShape, table: tables.Serial, library: Any) -> None:
+        """Describe the source; the line is opened when chunks are asked for.
+
+        Args:
+            shape: rate and channels.
+            table: what the configuration says.
+            library: the module ``serial``.
+        """
+        self.shape = shape
+        self._table = table
+        self._library = library
+        self._given = False
+
+    def chunks(self, wait: Callable[[float], bool]) -> Iterator[Chunk]:
+        """Yield what came; wakes up when something does, at most 50 times a second.
+
+        Raises: DeviceFailed: there is no such line, or it was unplugged.
+        """
+        table, period = self._table, period_ns(self.shape)
+        parser = _make_parser(table, len(self.shape.channels))
+        silence_ns = max(SILENCE_S * 1e9, SILENCE_PERIODS * period)
+        restart, previous_ns = self._given, 0
+        with (
+            failing(table.device, "dialout"),
+            self._library.Serial(table.device, table.baud, timeout=0) as line,
+        ):
+            while not until_readable(line.fileno(), wait):
+                data = line.read(MAX_READ)
+                now_ns = time.monotonic_ns()
+                runs = parser.push(data)
+                behind = sum(len(samples) for samples, _ in runs)
+                for samples, lost in runs:
+                    behind -= len(samples)
+                    if previous_ns and now_ns - previous_ns > silence_ns:
+                        restart = True
+                    previous_ns = now_ns
+                    yield Chunk(samples, now_ns - int(behind * period), lost, restart)
+                    restart, self._given = False, True
+
+
+def open_serial(loaded: LoadedConfig, index: int, table: tables.Serial) -> Serial:
+    """Open the source of a table.
+
+    Raises: ConfigError: pyserial is missing, or the columns are not the channels'.
+    """
+    if table.columns and len(table.columns) != len(table.channels):
+        raise loaded.error(
+            ("source", index, "columns"),
+            f"{len(table.columns)} columns, expected one for each of "
+            f"{len(table.channels)} channels",
+        )
+    library = need_library(loaded, index, "serial", "serial")
+    return Serial(StreamShape(table.rate_hz, table.channels), table, library)
+
+
+def _make_parser(table: tables.Serial, channels: int) -> Parser:
+    if table.format == "lines":
+        columns = table.columns or tuple(range(channels))
+        return LineParser(columns, table.separator, table.comment, table.skip_lines, table.scale)
+    values = ("<" if table.order == "little" else ">") + FORMATS[table.values]
+    sync = bytes.fromhex(table.sync)
+    return FrameParser(sync, values, channels, table.checksum, table.scale)
