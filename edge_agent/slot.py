@@ -15,7 +15,7 @@ from msgspec import Struct
 from edge_agent.clock import WallClock
 from edge_agent.ring import Ring
 from edge_bundle.archive import Bundle
-from edge_bundle.decision import Decision
+from edge_bundle.decision.outcome import Decision
 from edge_bundle.errors import ArtifactRefused
 from edge_bundle.inference import Inference
 from edge_bundle.manifest import Stream

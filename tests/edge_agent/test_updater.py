@@ -21,7 +21,7 @@ from edge_agent.store import Floor, Proof, Record, Store
 from edge_agent.updater import HEALTHY_WINDOWS, MAX_TRIAL_BOOTS, Updater
 from edge_bundle import VERSION
 from edge_bundle.archive import Bundle
-from edge_bundle.decision import Decision
+from edge_bundle.decision.outcome import Decision
 from edge_bundle.errors import ModelRefused
 from edge_bundle.inference import Inference
 from edge_bundle.manifest import Channel

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_bundle import manifest as manifests
+from edge_bundle.decision.rules import Classification
 from edge_bundle.errors import BundleRefused
 from edge_bundle.features.steps import Standardise
 from edge_bundle.manifest import Limits, Manifest, Member, Reference, Requires, Tensor, Tensors
@@ -30,7 +31,7 @@ def test_example_is_accepted_and_names_its_file() -> None:
     manifest = manifests.decode(manifests.encode(watch_manifest()))
     assert manifest == watch_manifest()
     assert manifest.file_name == "watch-1.0.0-onnx-float.bundle"
-    assert manifest.scores_index == 1
+    assert manifest.scores_outputs == (1,)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +60,7 @@ def test_example_is_accepted_and_names_its_file() -> None:
         ("tensors.inputs.0.shape", [2**62] * 17, "tensors.inputs[0].shape: "),
         ("features", [{"kind": "fft"}], "features[0].kind: "),
         ("features", [{"kind": "standardise", "mean": [0], "std": [0]}], "features[0].std[0]: "),
-        ("decision.kind", "regression", "decision.kind: "),
+        ("decision.kind", "guess", "decision.kind: "),
         ("decision.labels", ["one"], "decision.labels: "),
         ("decision.threshold", 1.5, "decision.threshold: "),
         ("golden.tolerance", -1, "golden.tolerance: "),
@@ -101,7 +102,7 @@ def test_too_large_is_refused_before_it_is_parsed() -> None:
 
 
 TENSORS = watch_manifest().tensors
-DECISION = manifests.Classification(LABELS, output="probabilities")
+DECISION = Classification(LABELS, output="probabilities")
 
 
 @pytest.mark.parametrize(
@@ -202,7 +203,7 @@ def any_manifest(draw: st.DrawFn) -> Manifest:
             hop=draw(st.integers(1, 10**6)),
         ),
         features=tuple(Standardise(draw(per_channel), draw(per_channel)) for _ in range(2)),
-        decision=manifests.Classification(tuple(labels), top=draw(st.integers(1, 99))),
+        decision=Classification(tuple(labels), top=draw(st.integers(1, 99))),
         golden=manifests.Golden(golden, draw(positive)),
         limits=Limits(latency_ms=draw(st.dictionaries(st.text(), positive, max_size=3))),
     )
@@ -227,7 +228,7 @@ def test_bytes_do_not_depend_on_the_order_of_files(manifest: Manifest) -> None:
 
 # --- without a stream, without a decision
 
-LABELLED = manifests.Classification(("no", "yes"))
+LABELLED = Classification(("no", "yes"))
 PLAIN = "bool, float16, float32, int16, int32, int64, int8, uint8"
 LATER = {"metric", "holdout_windows", "plan_sha256", "runtime", "machine"}
 
@@ -246,7 +247,7 @@ def test_prepared_tensors_of_any_plain_type_are_taken(dtype: str) -> None:
 
 def test_a_decision_needs_no_stream() -> None:
     outputs = (Tensor("a", (1, 3), "float32"), Tensor("b", (1, 2), "float32"))
-    decision = manifests.Classification(("no", "yes"), output="b")
+    decision = Classification(("no", "yes"), output="b")
     tensors = Tensors(taking("int32").inputs, outputs)
     manifest = prepared_manifest(tensors=tensors, decision=decision)
     assert manifests.decode(manifests.encode(manifest)) == manifest

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from convert.given.spec import EMPTY, read_spec
+from edge_bundle.decision.rules import Classification
 from edge_bundle.errors import ConfigError
 from edge_bundle.manifest import Requires
 from tests.edge_bundle.bundles import EXAMPLES, STREAM
@@ -23,12 +24,12 @@ def refusal(folder: Path, old: str, new: str) -> str:
 def test_example_fits() -> None:
     spec = read_spec(SPEC).spec
     assert spec.stream == STREAM
-    assert spec.decision is not None
+    assert isinstance(spec.decision, Classification)
     assert spec.decision.output == "probabilities"
 
 
 def test_label_that_is_there_twice(tmp_path: Path) -> None:
-    assert refusal(tmp_path, '"ABD"', '"PEN"') == ":20:1: decision.labels: 'PEN' is there twice"
+    assert refusal(tmp_path, '"ABD"', '"PEN"') == ":20:1: decision.labels: 'PEN' stands there twice"
 
 
 def test_channel_that_is_there_twice(tmp_path: Path) -> None:
@@ -62,7 +63,7 @@ def test_stream_and_decision_may_be_missing(tmp_path: Path) -> None:
     assert (spec.stream, spec.decision, spec.requires) == (None, None, Requires("0.2.0"))
     file.write_text('[decision]\nlabels = ["no", "yes"]\n')
     decision = read_spec(file).spec.decision
-    assert decision is not None
+    assert isinstance(decision, Classification)
     assert decision.labels == ("no", "yes")
 
 

@@ -10,8 +10,8 @@ from convert.judgement.allowance import Allowance
 from convert.judgement.judge import BLOCK, Judge, choose_metric
 from convert.judgement.marks import Numbers
 from convert.judgement.metrics import Accuracy, Agreement, Closeness, Custom, Metric
+from edge_bundle.decision.rules import Classification
 from edge_bundle.errors import ModelRefused, RecordingRefused
-from edge_bundle.manifest import Classification
 from edge_bundle.tensor import Float32Array
 from tests.convert.classifier import CLASSES, Told, echo, samples_of, say
 

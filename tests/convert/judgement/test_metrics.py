@@ -21,9 +21,9 @@ from convert.judgement.metrics import (
     is_classifier,
     load_function,
 )
-from edge_bundle.decision import Classifier
+from edge_bundle.decision.classes import Classifier
+from edge_bundle.decision.rules import Classification
 from edge_bundle.errors import ConfigError
-from edge_bundle.manifest import Classification
 from edge_bundle.tensor import Float32Array
 from tests.convert.classifier import say
 

@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_bundle import decision
-from edge_bundle.decision import UNKNOWN, Classifier, Decision, softmax
-from edge_bundle.manifest import Classification
+from edge_bundle.decision import classes
+from edge_bundle.decision.activation import softmax
+from edge_bundle.decision.classes import Classifier
+from edge_bundle.decision.outcome import Decision
+from edge_bundle.decision.rules import UNKNOWN, Classification
 
 
 def decide(scores: list[float], **rule: object) -> Decision:
@@ -56,9 +58,9 @@ def test_softmax_gives_probabilities_in_the_order_of_the_logits(logits: list[flo
 def test_both_ways_of_sorting_agree_and_keep_ties_in_label_order(
     scores: list[float], top: int
 ) -> None:
-    with patch.object(decision, "SORT_IN_PYTHON", 1000):
+    with patch.object(classes, "SORT_IN_PYTHON", 1000):
         python = decide(scores, top=top)
-    with patch.object(decision, "SORT_IN_PYTHON", 0):
+    with patch.object(classes, "SORT_IN_PYTHON", 0):
         numpy = decide(scores, top=top)
     order = sorted(range(len(scores)), key=lambda i: (-scores[i], i))[:top]
     assert python == numpy
@@ -73,5 +75,5 @@ def test_score_that_is_no_number_never_hides_behind_a_label(
 ) -> None:
     scores = [0.2, 0.3, 0.5]
     scores[place] = bad
-    with patch.object(decision, "SORT_IN_PYTHON", sort_in_python):
+    with patch.object(classes, "SORT_IN_PYTHON", sort_in_python):
         assert decide(scores) == Decision(UNKNOWN, 0.0, [])
