@@ -59,7 +59,9 @@ class Detector:
 
     def level(self, label: str) -> float:
         """Return a label's best score in the picture that was judged last."""
-        return self._best[self._rule.labels.index(label)] if self._best else -inf
+        if not self._best:
+            return -inf
+        return max(self._best) if label == NONE else self._best[self._rule.labels.index(label)]
 
     def _of_label(self, raw: Array, scores: Array, label: str) -> list[Found]:
         rule = self._rule

@@ -596,7 +596,7 @@ def test_a_trial_needs_good_windows_of_its_own(
     monkeypatch.setattr(agent, "_commit", lambda _place, bundle: committed.append(bundle.sha256))
     heard: list[Callable[[], None]] = []
     monkeypatch.setattr(agent, "_take_verdict", heard.append)
-    old, new = (agent._load(releases[v]) for v in "12")
+    old, new = (agent._load(place, releases[v]) for v in "12")
     for loaded in (old, old, new, new):
         agent.on_healthy(place.slot, loaded)
     assert heard == [], "the last windows of another model do not count"
@@ -614,7 +614,7 @@ def test_a_return_to_the_version_before_takes_one_good_window(
     place.life.record = replace(place.life.record, previous=releases["1"].sha256)
     heard: list[Callable[[], None]] = []
     monkeypatch.setattr(agent, "_take_verdict", heard.append)
-    agent.on_healthy(place.slot, agent._load(releases["1"]))
+    agent.on_healthy(place.slot, agent._load(place, releases["1"]))
     assert len(heard) == 1
 
 
