@@ -9,7 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_bundle import manifest as manifests
-from edge_bundle.decision.rules import Classification
+from edge_bundle.decision.rules import (
+    Anchors,
+    Anomaly,
+    Classification,
+    Detection,
+    Events,
+    Every,
+    Quantity,
+    Regression,
+    Rule,
+    Score,
+    Smoothing,
+)
 from edge_bundle.errors import BundleRefused
 from edge_bundle.features.steps import Standardise
 from edge_bundle.manifest import Limits, Manifest, Member, Reference, Requires, Tensor, Tensors
@@ -301,6 +313,52 @@ def test_contradiction_of_a_prepared_one_is_refused_by_field(
     with pytest.raises(BundleRefused) as refused:
         manifests.decode(manifests.encode(manifest))
     assert str(refused.value) == f"manifest.json: {message}"
+
+
+def test_what_came_later_is_left_out_of_a_decision_that_does_not_say_it() -> None:
+    said = json.loads(manifests.encode(watch_manifest()))["decision"]
+    assert said == {
+        "kind": "classification",
+        "labels": list(LABELS),
+        "output": "probabilities",
+        "activation": "none",
+        "top": 3,
+        "threshold": 0.0,
+    }
+    rule = Classification(
+        LABELS,
+        output="probabilities",
+        thresholds={"ABD": 0.5},
+        smoothing=Smoothing("mean", 3),
+        events=Events(off=0.3, debounce=2),
+        predictions=Every(5.0),
+    )
+    full = watch_manifest(decision=rule)
+    assert manifests.decode(manifests.encode(full)) == full
+
+
+@pytest.mark.parametrize(
+    ("rule", "outputs"),
+    [
+        (Score(("no", "yes"), 0.97, predictions="changes"), [("y", (1, 1))]),
+        (Regression((Quantity("t", "K", low=1.0),)), [("y", (1, 1))]),
+        (Anomaly(9.5), [("y", (1, 600))]),
+        (
+            Detection(("face",), "b", "s", order="xywh", anchors=Anchors((8, 16), 128, 128.0)),
+            [("s", (1, 640, 1)), ("more", (3,)), ("b", (1, 640, 16))],
+        ),
+    ],
+)
+def test_every_kind_of_decision_reads_back(
+    rule: Rule, outputs: list[tuple[str, tuple[int, ...]]]
+) -> None:
+    tensors = Tensors(
+        watch_manifest().tensors.inputs, tuple(Tensor(n, s, "float32") for n, s in outputs)
+    )
+    manifest = watch_manifest(decision=rule, tensors=tensors)
+    assert manifests.decode(manifests.encode(manifest)) == manifest
+    if isinstance(rule, Detection):
+        assert (manifest.scores_outputs, manifest.scores_count) == ((2, 0), 640 * 17)
 
 
 def test_only_a_bundle_with_stream_and_decision_runs_on_live_samples() -> None:
