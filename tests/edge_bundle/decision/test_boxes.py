@@ -97,11 +97,12 @@ def test_a_face_is_where_its_anchor_and_its_offsets_say() -> None:
     raw[0, 301], scores[0, 301] = raw[0, 300], 1.0  # the other anchor there saw it too
     found = decide(FACE, raw, scores)
     x, y = make_anchors(BLAZE_FACE)[300] + np.array([4.0, -8.0]) / 128
-    assert found.boxes is not None
-    assert [b[0] for b in found.boxes] == ["face"]  # type: ignore[union-attr]
-    (box,) = found.boxes  # type: ignore[misc]
+    assert found.boxes
+    (box,) = found.boxes
+    assert box[:2] == ("face", found.score)
     assert box[2:] == pytest.approx((x - 0.125, y - 0.0625, x + 0.125, y + 0.0625), abs=1e-5)
-    assert (found.label, found.score) == ("face", pytest.approx(1 / (1 + np.exp(-2)), abs=1e-6))
+    assert found.label == "face"
+    assert found.score == pytest.approx(1 / (1 + np.exp(-2)), abs=1e-6)
 
 
 def test_an_empty_picture_has_no_boxes_and_says_how_near_it_was() -> None:

@@ -190,7 +190,8 @@ def test_events_of_any_stream_begin_once_end_once_and_keep_their_rules(
         assert (first.kind, last.kind) == ("new", "end")
         assert {a.kind for a in between} <= {"update"}
         assert len({(a.label, a.start_ns) for a in story}) == 1
-        assert (last.cause is not None) and first.cause is None
+        assert last.cause is not None
+        assert first.cause is None
         assert first.at_ns - first.start_ns >= rule.minimum_s * S
         assert rule.on is None or first.peak >= rule.on
         assert all(b.at_ns - a.at_ns >= rule.update_s * S for a, b in pairwise(story[:-1]))
