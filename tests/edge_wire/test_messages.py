@@ -113,6 +113,8 @@ REPORTED = Reported(
     reason=Reason.UNTRUSTED,
 )
 
+SENT = [PREDICTION, EVENT, STATE, LOSS, INFO, REPORTED]
+
 
 def want(**fields: Any) -> bytes:
     return json.dumps({"v": 1, "blob": SHA, "missing": "3", **fields}).encode()
@@ -153,16 +155,12 @@ def test_loss_says_from_and_to() -> None:
     }
 
 
-@pytest.mark.parametrize(
-    "message", [PREDICTION, EVENT, STATE, LOSS, INFO, REPORTED, Want(1, SHA, "3")]
-)
+@pytest.mark.parametrize("message", [*SENT, Want(1, SHA, "3")])
 def test_message_reads_back(message: Any) -> None:
     assert decode(encode(message), type(message)) == message
 
 
-@pytest.mark.parametrize(
-    "message", [PREDICTION, EVENT, STATE, LOSS, INFO, REPORTED, Want(1, SHA, "3")]
-)
+@pytest.mark.parametrize("message", [*SENT, Want(1, SHA, "3")])
 def test_unknown_fields_are_ignored(message: Any) -> None:
     fields = json.loads(encode(message))
     more = {"new": {"deep": [1, None, "x"]}, **fields, "newer": 1.5}
@@ -254,7 +252,7 @@ json_values = st.recursive(
 )
 
 
-@given(st.sampled_from([PREDICTION, EVENT, STATE, LOSS, INFO, REPORTED]), st.data())
+@given(st.sampled_from(SENT), st.data())
 def test_any_value_in_any_field_is_read_or_refused(message: Any, data: st.DataObject) -> None:
     fields = json.loads(encode(message))
     fields[data.draw(st.sampled_from(sorted(fields)))] = data.draw(json_values)
@@ -264,7 +262,7 @@ def test_any_value_in_any_field_is_read_or_refused(message: Any, data: st.DataOb
         return
 
 
-@given(st.sampled_from([PREDICTION, EVENT, STATE, LOSS, INFO, REPORTED]), st.data())
+@given(st.sampled_from(SENT), st.data())
 def test_any_changed_byte_is_read_or_refused(message: Any, data: st.DataObject) -> None:
     raw = bytearray(encode(message))
     raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
