@@ -179,16 +179,18 @@ def answers(scores: Float32Array, rule: Rule | None) -> Numbers:
         said = np.full(len(flat), UNKNOWN, np.int64)
         said[sure] = best
         return said
-    best = flat.argmax(axis=1).astype(np.int64)
+    least: Any = -np.inf
     if isinstance(rule, Classification):
         with np.errstate(invalid="ignore"):  # where scores are not finite
             if rule.activation == "softmax":
                 flat = np.stack([softmax(row) for row in flat])
             elif rule.activation == "sigmoid":
                 flat = sigmoid(flat)
-        least = np.asarray([rule.thresholds.get(n, rule.threshold) for n in rule.labels])
-        # Rounded as a prediction is before it is compared.
-        sure &= np.round(flat.max(axis=1).astype(np.float64), 6) >= least[best]
+        of_each = [rule.thresholds.get(label, rule.threshold) for label in rule.labels]
+        least = np.asarray(of_each)[flat.argmax(axis=1)]
+    best = flat.argmax(axis=1).astype(np.int64)
+    # Rounded as a prediction is before it is compared.
+    sure &= ~(np.round(flat.max(axis=1).astype(np.float64), 6) < least)
     best[~sure] = UNKNOWN
     return best
 

@@ -22,6 +22,7 @@ from edge_agent.updater import HEALTHY_WINDOWS, MAX_TRIAL_BOOTS, Updater
 from edge_bundle import VERSION
 from edge_bundle.archive import Bundle
 from edge_bundle.decision.outcome import Decision
+from edge_bundle.decision.thresholds import read_thresholds
 from edge_bundle.errors import ModelRefused
 from edge_bundle.features.runner import Fresh
 from edge_bundle.inference import Inference
@@ -883,3 +884,26 @@ def test_the_floor_is_written_before_an_assignment_is_followed(
     operator.assign(releases["2"], issued="2026-03-01T00:00:00.000000Z")
     bench.updater._follow_desired()
     assert floors == [Floor("g", "2026-03-01T00:00:00.000000Z")]
+
+
+def test_a_version_is_loaded_with_the_thresholds_of_its_device(
+    tmp_path: Path, releases: dict[str, Bundle]
+) -> None:
+    bench = Bench(tmp_path)
+    bench.updater.add(bench.slot, SHAPE, {"PEN": 0.875})
+    bench.store.take_in(releases["1"].path)
+    assert bench.resume(releases["1"]) == "1.0.0"
+    offered = bench.slot._offered
+    assert offered is not None
+    decider = offered[0].inference.decider
+    assert decider is not None
+    assert read_thresholds(decider.rule)["PEN"] == 0.875
+
+
+def test_a_version_without_a_threshold_of_its_device_is_not_run(
+    tmp_path: Path, releases: dict[str, Bundle]
+) -> None:
+    bench = Bench(tmp_path)
+    bench.updater.add(bench.slot, SHAPE, {"RUN": 0.875})
+    bench.store.take_in(releases["1"].path)
+    assert bench.resume(releases["1"]) is None
