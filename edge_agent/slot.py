@@ -214,11 +214,12 @@ class Slot:
         if decision is None or self._running is None:
             return None
         inference = self._running.inference
-        notes = self._teller.push(decision, self._end_ns, self._gap)
-        lost, gap = self._untold_lost + self._lost, self._untold_gap or self._gap
+        seq, lost, gap = self.seq, self._lost + self._untold_lost, self._gap or self._untold_gap
+        notes: tuple[Note, ...] = ()
+        if not self._teller.quiet:
+            notes = self._teller.push(decision, self._end_ns, self._gap)
         self._lost, self._gap = 0, False
-        seq = self.seq
-        if not self._teller.publishes(decision, self._end_ns):
+        if not (self._teller.quiet or self._teller.publishes(decision, self._end_ns)):
             self._untold_lost, self._untold_gap = lost, gap
             return Made(self.stream, self.model, seq, b"", self._start, decision, notes)
         self._untold_lost, self._untold_gap = 0, False

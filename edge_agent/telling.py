@@ -50,6 +50,8 @@ class Teller:
         self._state: str | None = None
         self._last_ns = 0
         self._pending: list[Note] = []
+        self.quiet = True
+        """Whether every prediction is published, and nothing beside."""
 
     def begin(self, decider: Decider, identity: ModelId) -> None:
         """Go on with another model: what the one before had going ends."""
@@ -58,6 +60,7 @@ class Teller:
         self._decider, self._identity, self._state = decider, identity, None
         pace = Pace(rule)
         self._pace = None if pace.all else pace
+        self.quiet = pace.all and rule.events is None and not self._pending
         self._tracker = (
             Tracker(rule.events, event_labels(rule), self._numbers) if rule.events else None
         )

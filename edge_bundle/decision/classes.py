@@ -19,9 +19,9 @@ class Classifier:
     needs_input = False
 
     def __init__(self, rule: Classification) -> None:
-        self._rule = rule
         self._labels = rule.labels
         self._thresholds = [rule.thresholds.get(label, rule.threshold) for label in rule.labels]
+        self._activate = {"softmax": softmax, "sigmoid": sigmoid}.get(rule.activation)
         self._top = min(rule.top, len(rule.labels))
         self._last: list[float] | Array = []
 
@@ -37,9 +37,7 @@ class Classifier:
     def read(self, scores: Float32Array, _taken: Array | None = None) -> Array:
         """Return the scores of the classes, float32 [labels]."""
         values = scores.reshape(-1)
-        if self._rule.activation == "softmax":
-            return softmax(values)
-        return sigmoid(values) if self._rule.activation == "sigmoid" else values
+        return values if self._activate is None else self._activate(values)
 
     def judge(self, values: Array) -> Decision:
         """Return the answer that scores of the classes give."""

@@ -49,13 +49,14 @@ class Decider:
     def __init__(self, rule: Rule, shapes: Sequence[tuple[int, ...]]) -> None:
         """Take a rule and the shapes of the outputs that it reads, which fit each other."""
         self.rule = rule
-        self._kind = _make_kind(rule, shapes)
-        self.needs_input = self._kind.needs_input
-        self.level = self._kind.level
+        kind = _make_kind(rule, shapes)
+        self.needs_input = kind.needs_input
+        self.level, self._read, self._judge = kind.level, kind.read, kind.judge
         smoothing = rule.smoothing
         count = smoothing.windows if smoothing else 0
         self._mean = Mean(count) if smoothing and smoothing.method == "mean" else None
         self._majority = Majority(count) if smoothing and smoothing.method == "majority" else None
+        self._plain = smoothing is None
 
     def decide(self, scores: Float32Array, taken: Array | None = None) -> Decision:
         """Judge the next window.
@@ -64,14 +65,16 @@ class Decider:
             scores: float32, the outputs that the rule reads, one after another.
             taken: the real values that the model was given, where ``needs_input``.
         """
-        values = self._kind.read(scores, taken)
+        values = self._read(scores, taken)
+        if self._plain:
+            return self._judge(values)
         if self._mean is not None:
             if not np.isfinite(values).all():
                 self._mean.reset()  # it would be in the mean of all that follow
-                return self._kind.judge(values)
-            decision = self._kind.judge(self._mean.push(values))
+                return self._judge(values)
+            decision = self._judge(self._mean.push(values))
             return decision if self._mean.full else replace(decision, label=UNKNOWN)
-        decision = self._kind.judge(values)
+        decision = self._judge(values)
         return decision if self._majority is None else self._majority.push(decision)
 
     def reset(self) -> None:

@@ -95,14 +95,14 @@ refractory_s = 1
 @pytest.mark.parametrize(
     ("lines", "said"),
     [
-        ('kind = "guess"', "2:1: decision.kind: no value 'guess'; did you mean 'regression'? known: "),
+        ('kind = "guess"', "2:1: decision.kind: no value 'guess'; did you mean "),
         (
             'kind = "anomaly"\nthreshold = 1\nlabels = ["a", "b"]',
             "4:1: decision.labels: unknown key; known: threshold, method, ",
         ),
         (
-            'kind = "regression"\n[[decision.values]]\nname = "t"\nunit = "K"\nlow = 3\nhigh = 1',
-            "6:1: decision.values[0].low: 3, above high, 1",
+            'kind = "regression"\nvalues = [{ name = "t", unit = "K", low = 3, high = 1 }]',
+            "3:37: decision.values[0].low: 3, above high, 1",
         ),
         (
             'labels = ["a", "b"]\nevents = { debouce = 2 }',
