@@ -8,6 +8,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edge_bundle import manifest as m
 from edge_bundle.archive import Bundle, write_bundle
+from edge_bundle.decision.rules import Classification
 from edge_bundle.golden import pack_golden
 from edge_bundle.inference import Inference
 from edge_bundle.runtimes.loader import load_model
@@ -58,7 +59,7 @@ def make_bundle(folder: Path, name: str, data: bytes) -> Bundle:
             outputs=(m.Tensor("probabilities", (1, CLASSES), "float32"),),
         ),
         stream=m.Stream(50.0, channels, WINDOW, HOP),
-        decision=m.Classification(labels),
+        decision=Classification(labels),
         golden=m.Golden("golden.npz", 1e-4),
         provenance=m.Provenance(source_sha256="0" * 64, recipe="benchmark"),
     )

@@ -4,8 +4,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
-import numpy as np
-
 from convert.choice.pairing import choose
 from convert.choice.ranking import Ranking, Yardstick
 from convert.choice.recipes import Format
@@ -29,6 +27,7 @@ from convert.products.identity import check_version, choose_name
 from convert.products.writing import Built, Outcome, write_products
 from convert.progress import Progress
 from convert.targets import HOST, Target, read_target
+from edge_bundle.decision.fit import check_rule
 from edge_bundle.errors import ConfigError, ModelRefused
 from edge_bundle.latency import Profile, read_profile
 
@@ -97,7 +96,7 @@ def build(order: Order, progress: Progress) -> Built:
     first = given.calibration or given.evaluation
     some = [first.inputs[i] for i in spread(len(first), PARITY_SAMPLES)]
     parity = measure_parity(source, choose_outputs(source, given.file), some)
-    _check_labels(given.file, parity)
+    _check_decision(given.file, parity)
     models = prepare_models(parity, given.formats, given.calibration, progress)
     if order.candidates is not None:
         write_candidates(models.by_format.values(), given.target, order.candidates, progress)
@@ -174,17 +173,18 @@ def _read_profile(name: str) -> Profile:
         raise ConfigError(f"--latency: {error}") from None
 
 
-def _check_labels(file: SpecFile, parity: Parity) -> None:
-    decision = file.spec.decision
-    if decision is None:
+def _check_decision(file: SpecFile, parity: Parity) -> None:
+    if file.spec.decision is None:
         return
-    (shape,) = parity.shapes
-    count = int(np.prod(shape))
-    if count != len(decision.labels):
-        raise ModelRefused(
-            f"{parity.source.path}: output {parity.outputs[0]} gives {count} scores "
-            f"{list(shape)}, decision.labels has {len(decision.labels)} labels"
+    source = parity.source
+    try:
+        check_rule(
+            file.spec.decision,
+            source.input.size,
+            dict(zip(parity.outputs, parity.shapes, strict=True)),
         )
+    except ValueError as error:
+        raise ModelRefused(f"{source.path}: {error}") from None
 
 
 def _choose(

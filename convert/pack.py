@@ -12,7 +12,7 @@ import numpy as np
 from convert.findings import Precision
 from convert.given.samples import Labels, Samples, read_labels, read_samples
 from convert.given.source import Source, check_input, choose_outputs, read_bounded
-from convert.given.spec import EMPTY, SpecFile, read_spec
+from convert.given.spec import EMPTY, SpecFile, place_finding, read_spec
 from convert.inspection.anatomy import Anatomy
 from convert.inspection.survey import read_anatomy
 from convert.inspection.trial import require_safe
@@ -35,6 +35,8 @@ from convert.products.evidence import (
 )
 from convert.products.identity import Identity, check_version, choose_name
 from convert.progress import Progress
+from edge_bundle.decision.fit import check_rule
+from edge_bundle.decision.rules import class_labels
 from edge_bundle.errors import ConfigError, ModelRefused
 from edge_bundle.golden import pack_golden, run_golden
 from edge_bundle.inference import Inference
@@ -199,11 +201,11 @@ def _check_tensors(path: Path, data: bytes, draft: Manifest, file: SpecFile) -> 
     check_input(source, file.spec)
     choose_outputs(source, file)
     decision = file.spec.decision
-    if decision and len(decision.labels) != draft.scores_count:
-        raise file.error(
-            ("decision", "labels"),
-            f"{len(decision.labels)} labels, the model gives {draft.scores_count} scores",
-        )
+    if decision:
+        try:
+            check_rule(decision, taken.size, {t.name: t.shape for t in draft.tensors.outputs})
+        except ValueError as error:
+            raise place_finding(file, error) from None
     if draft.stream:
         # Windows hold real values, and become codes on the bundle's own path.
         return replace(taken, dtype=draft.window_dtype)
@@ -229,7 +231,12 @@ def _read_evaluation(
     if decision is None and len(draft.tensors.outputs) > 1:
         raise file.error(("decision",), "must say which output holds the scores, to be evaluated")
     samples = read_samples(order.evaluation, file.spec, taken, to_judge=True)
-    classes = decision.labels if decision else draft.scores_count
+    classes = class_labels(decision) if decision else draft.scores_count
+    if not classes:
+        raise ConfigError(
+            "--evaluation: labels of samples judge the kinds 'classification' and 'score'; leave "
+            "it out"
+        )
     return samples, read_labels(samples, classes)
 
 

@@ -4,11 +4,15 @@ import logging
 import sys
 from math import isfinite
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from edge_bundle import VERSION
 from edge_bundle.command import run_command
+
+if TYPE_CHECKING:
+    from edge_agent.telling import Note
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -39,7 +43,10 @@ def run(config: Path, verbose: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON line for each prediction.")
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
 def replay(bundle: Path, recording: str, as_json: bool, threads: int) -> None:
-    """Run BUNDLE over RECORDING (.npz or .csv, or FILE#0-2,5), without a broker."""
+    """Run BUNDLE over RECORDING (.npz or .csv, or FILE#0-2,5), without a broker.
+
+    With --json an event is {"event": …}, a confirmed label {"state": …}.
+    """
     import msgspec
 
     from edge_agent.replay import Replay
@@ -47,12 +54,15 @@ def replay(bundle: Path, recording: str, as_json: bool, threads: int) -> None:
     player = Replay(bundle, recording, threads)
     for made in player.run():
         if as_json:
-            sys.stdout.write(made.payload.decode() + "\n")
+            if made.payload:
+                sys.stdout.write(made.payload.decode() + "\n")
+            _write_notes(made.notes)
         else:
             score = f"{made.decision.score:.3f}"
             sys.stdout.write(f"window {made.seq:>6}  {made.decision.label:<16} {score}\n")
     summary = player.summary()
     if as_json:
+        _write_notes(player.last_notes)
         sys.stdout.write(msgspec.json.encode({"summary": summary}).decode() + "\n")
         return
     sys.stdout.write(f"{summary.windows} windows, {summary.windows_per_second:.0f} a second")
@@ -114,6 +124,11 @@ def trust(config: Path, root: Path) -> None:
 
     written = trust_root(config, root)
     sys.stdout.write(f"this device now trusts {root} (kept as {written})\n")
+
+
+def _write_notes(notes: tuple["Note", ...]) -> None:
+    for note in notes:
+        sys.stdout.write(f'{{"{note.kind}":{note.payload.decode()}}}\n')
 
 
 def main() -> None:

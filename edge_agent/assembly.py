@@ -9,14 +9,15 @@ import numpy as np
 
 from edge_agent.config import Config, LoadedConfig
 from edge_agent.feed import Feed, Policy
-from edge_agent.fit import Refused, Site, StreamShape, check_stream
+from edge_agent.fit import Refused, Site, StreamShape, check_stream, check_thresholds
 from edge_agent.ring import Ring
 from edge_agent.source_tables import Camera, Replay, Source
 from edge_agent.store import Store, StoreInUse
 from edge_bundle import VERSION
 from edge_bundle.errors import ArtifactRefused
+from edge_bundle.manifest import Manifest
 from edge_bundle.runtimes.loader import installed_formats
-from edge_wire.messages import ChannelInfo, Info, PreviousBoot, StreamInfo
+from edge_wire.messages import ChannelInfo, Info, ModelInfo, PreviousBoot, StreamInfo
 
 RING_S: Final = 30.0
 """How many seconds of a stream are kept for the models on it."""
@@ -59,6 +60,7 @@ def take_in_bundles(loaded: LoadedConfig, store: Store, shapes: Shapes) -> dict[
         try:
             bundle = store.take_in(path)
             check_stream(bundle.manifest, shapes[model.stream])
+            _check_thresholds(loaded, i, bundle.manifest)
         except OSError as error:
             raise loaded.error(place, f"{path}: {error.strerror}") from None
         except (ArtifactRefused, Refused) as error:
@@ -67,6 +69,15 @@ def take_in_bundles(loaded: LoadedConfig, store: Store, shapes: Shapes) -> dict[
             raise loaded.error(place, f"{path} is of model {bundle.manifest.name!r}")
         taken[model.name] = bundle.sha256
     return taken
+
+
+def _check_thresholds(loaded: LoadedConfig, index: int, manifest: Manifest) -> None:
+    for name, value in loaded.config.model[index].thresholds.items():
+        try:
+            check_thresholds(manifest, {name: value})
+        except Refused as refused:
+            why = str(refused).removeprefix(f"thresholds.{name}: ").removeprefix("thresholds: ")
+            raise loaded.error(("model", index, "thresholds", name), why) from None
 
 
 def describe_device(
@@ -92,6 +103,7 @@ def describe_device(
             for table in config.source
         },
         previous=previous,
+        models={m.name: ModelInfo(m.stream, m.thresholds) for m in config.model},
     )
 
 

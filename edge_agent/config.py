@@ -60,6 +60,8 @@ class ModelTable(Struct, frozen=True):
     stream: Identifier
     bundle: str | None = None
     """What to run until the fleet assigns something."""
+    thresholds: dict[str, float] = {}
+    """Instead of the bundle's, by label; see docs/decisions.md."""
 
 
 class Config(Struct, frozen=True, kw_only=True):

@@ -1,7 +1,9 @@
 """Whether a version can run on this device: pure rules over what it needs and what there is."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from edge_bundle.decision.thresholds import override
 from edge_bundle.errors import BundleRefused
 from edge_bundle.manifest import RATE_TOLERANCE, Channel, Manifest
 from edge_wire.assignment import Ref, Requires, Variant
@@ -83,6 +85,19 @@ def check_stream(manifest: Manifest, found: StreamShape) -> None:
             Reason.STREAM_MISMATCH,
             f"the model wants {wanted.rate_hz:g} Hz, the stream has {found.rate_hz:g} Hz",
         )
+
+
+def check_thresholds(manifest: Manifest, thresholds: Mapping[str, float]) -> None:
+    """Refuse a version that has not the thresholds that the configuration changes.
+
+    Raises: Refused.
+    """
+    if manifest.decision is None:
+        return  # refused for that
+    try:
+        override(manifest.decision, thresholds)
+    except ValueError as error:
+        raise Refused(Reason.STREAM_MISMATCH, str(error)) from None
 
 
 def _lacking(requires: Requires, site: Site) -> str | None:

@@ -1,8 +1,9 @@
-"""Predictions on their way to the broker: bounded memory, and every drop on the record.
+"""Predictions, events and states on their way to the broker: bounded memory, drops on the record.
 
-An entry leaves when the broker has confirmed it. Where memory is full the oldest that waits is
-dropped, and its ``seq`` becomes part of a loss that is announced, until the broker has confirmed
-that. Pure bookkeeping behind a lock.
+An entry leaves when the broker has confirmed it. Where memory is full the oldest prediction that
+waits is dropped, and its ``seq`` becomes part of a loss that is announced, until the broker has
+confirmed that. Events are sent first, and the oldest is dropped only where no prediction waits;
+of states the newest of each model waits, and is never dropped. Pure bookkeeping behind a lock.
 """
 
 import threading
@@ -10,7 +11,7 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from edge_wire.messages import LossCause
 
@@ -22,11 +23,13 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One prediction."""
+    """One message."""
 
     key: Key
     seq: int
+    """Of a prediction; of an event its ``n``."""
     payload: bytes
+    kind: Literal["pred", "event", "state"] = "pred"
 
     @property
     def cost(self) -> int:
@@ -44,11 +47,18 @@ class Dropped:
 
 
 class Outbox:
-    """Holds at most ``max_bytes`` of predictions."""
+    """Holds at most ``max_bytes`` of predictions and events, and a state of each model."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._waiting: deque[Entry] = deque()
+        """Predictions."""
+        self._first: deque[Entry] = deque()
+        """Events and states, which go before them."""
+        self._states: dict[Key, Entry] = {}
+        """The newest of each model."""
+        self.dropped_events = 0
+        """Events' messages that were never sent, for want of room or at the end."""
         self._sent: dict[Hashable, Entry | Dropped] = {}
         self._bytes = 0
         self._dropped: dict[tuple[Key, LossCause], _Ranges] = {}
@@ -58,18 +68,32 @@ class Outbox:
         """Set when there is something to send."""
 
     def put(self, entry: Entry) -> None:
-        """Take a prediction, at the cost of the oldest one that waits if there is no room."""
+        """Take a message, at the cost of the oldest ones that wait if there is no room."""
         with self._lock:
-            self._waiting.append(entry)
-            self._bytes += entry.cost
+            if entry.kind == "state":
+                self._replace_state(entry)
+            else:
+                self._queue(entry).append(entry)
+                self._bytes += entry.cost
             while self._bytes > self._max_bytes and self._waiting:
                 self._drop(self._waiting.popleft(), LossCause.OUTBOX_FULL)
+            if self._bytes > self._max_bytes:
+                self._drop_events(self._max_bytes)
+        self.filled.set()
+
+    def repeat_states(self) -> None:
+        """Let the newest state of each model be sent once more: the broker may not have it."""
+        with self._lock:
+            for state in self._states.values():
+                if not any(entry is state for entry in self._first):
+                    self._first.append(state)
         self.filled.set()
 
     def take(self) -> Entry | None:
-        """Return the oldest entry that waits; the caller calls ``sent`` or ``back`` with it."""
+        """Return the next entry that waits; the caller calls ``sent`` or ``back`` with it."""
         with self._lock:
-            return self._waiting.popleft() if self._waiting else None
+            queue = self._first or self._waiting
+            return queue.popleft() if queue else None
 
     def sent(self, item: Entry | Dropped, ticket: Hashable) -> None:
         """Remember an entry, or a loss, that the broker has not confirmed yet."""
@@ -79,15 +103,17 @@ class Outbox:
     def back(self, entry: Entry) -> None:
         """Put back an entry that could not be sent."""
         with self._lock:
-            self._waiting.appendleft(entry)
+            self._queue(entry).appendleft(entry)
 
     def confirm(self, ticket: Hashable) -> bool:
         """Forget an entry or a loss that the broker has; tell whether there was one."""
         with self._lock:
             item = self._sent.pop(ticket, None)
             if isinstance(item, Entry):
-                self._bytes -= item.cost
-                self._settle(item.key, item.seq, item.seq)
+                if item.kind != "state":
+                    self._bytes -= item.cost
+                if item.kind == "pred":
+                    self._settle(item.key, item.seq, item.seq)
             elif item is not None:
                 self._settle(item.key, item.first, item.last)
             return item is not None
@@ -97,17 +123,19 @@ class Outbox:
         with self._lock:
             for item in reversed(self._sent.values()):
                 if isinstance(item, Entry):
-                    self._waiting.appendleft(item)
+                    self._queue(item).appendleft(item)
                 else:
                     self._lose(item)
             self._sent.clear()
 
     def give_up(self, cause: LossCause) -> None:
-        """Drop everything that waits or is unconfirmed."""
+        """Drop everything that waits or is unconfirmed; only predictions are announced as lost."""
         self.unsent()
         with self._lock:
             while self._waiting:
                 self._drop(self._waiting.popleft(), cause)
+            self._drop_events(0)
+            self._first.clear()
 
     def take_dropped(self, most: int | None = None) -> list[Dropped]:
         """Return losses that nobody announced yet; the caller calls ``sent`` with each, or
@@ -140,7 +168,7 @@ class Outbox:
     def empty(self) -> bool:
         """Whether nothing waits, is unconfirmed, or is lost without the broker having it."""
         with self._lock:
-            return not (self._waiting or self._sent or self._dropped)
+            return not (self._first or self._waiting or self._sent or self._dropped)
 
     def last_settled(self) -> dict[Key, int]:
         """Return for each key the last ``seq`` up to which every one was delivered, or announced
@@ -149,6 +177,26 @@ class Outbox:
         with self._lock:
             runs = {key: settled.all[0] for key, settled in self._settled.items()}
             return {key: last for key, (first, last) in runs.items() if first == 0}
+
+    def _queue(self, entry: Entry) -> deque[Entry]:
+        return self._waiting if entry.kind == "pred" else self._first
+
+    def _replace_state(self, entry: Entry) -> None:
+        old = self._states.get(entry.key)
+        self._first = deque(waiting for waiting in self._first if waiting is not old)
+        self._first.append(entry)
+        self._states[entry.key] = entry
+
+    def _drop_events(self, room: int) -> None:
+        """Drop the oldest events that wait, until what is held fits."""
+        kept: deque[Entry] = deque()
+        for entry in self._first:
+            if entry.kind == "event" and self._bytes > room:
+                self._bytes -= entry.cost
+                self.dropped_events += 1
+            else:
+                kept.append(entry)
+        self._first = kept
 
     def _drop(self, entry: Entry, cause: LossCause) -> None:
         self._bytes -= entry.cost

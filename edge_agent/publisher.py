@@ -32,7 +32,7 @@ class Publisher:
         self._boot = boot
         self._qos = qos
         self._acks: deque[Ack] = deque()
-        self._lost_link = False
+        self._lost_link = self._came = False
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
 
@@ -48,7 +48,9 @@ class Publisher:
     def on_connection(self) -> None:
         """Learn that the connection came or went."""
         # Where it came, what was sent on it in the meantime is not lost.
-        if not self._link.connected:
+        if self._link.connected:
+            self._came = True
+        else:
             self._lost_link = True
         self._outbox.filled.set()
 
@@ -99,6 +101,9 @@ class Publisher:
         if self._lost_link:
             self._lost_link = False
             self._outbox.unsent()
+        if self._came:
+            self._came = False
+            self._outbox.repeat_states()
 
     def _send(self) -> None:
         while self._outbox.in_flight < MAX_IN_FLIGHT and (entry := self._outbox.take()):
@@ -110,5 +115,12 @@ class Publisher:
             self._outbox.sent(entry, ack)  # with QoS 0 until it is written to the socket
 
     def _message(self, entry: Entry) -> Message:
-        topic = self._topics.prediction(self._device, *entry.key)
-        return Message(topic, entry.payload, self._qos)
+        match entry.kind:
+            case "event":
+                return Message(self._topics.event(self._device, *entry.key), entry.payload)
+            case "state":
+                topic = self._topics.state(self._device, *entry.key)
+                return Message(topic, entry.payload, retain=True)
+            case _:
+                topic = self._topics.prediction(self._device, *entry.key)
+                return Message(topic, entry.payload, self._qos)

@@ -9,6 +9,7 @@ from typing import Final
 from edge_agent.clock import WallClock
 from edge_agent.ring import Chunk, Ring
 from edge_agent.slot import Loaded, Made, Slot
+from edge_agent.telling import Note
 from edge_bundle.archive import read_bundle
 from edge_bundle.errors import ConfigError, ModelRefused
 from edge_bundle.inference import Inference
@@ -47,6 +48,8 @@ class Replay:
         self._loaded = Loaded(opened, Inference.open(opened, threads))
         self._windows = self._labelled = self._right = 0
         self._seconds = 0.0
+        self.last_notes: tuple[Note, ...] = ()
+        """The ends of the events that went on at the end of the last recording."""
 
     def run(self) -> Iterator[Made]:
         """Yield the predictions, as fast as the reader takes them.
@@ -62,6 +65,7 @@ class Replay:
         for recording in self._recordings:
             yield from self._replay(recording, ring, slot)
         self._seconds = perf_counter() - began
+        self.last_notes = slot.end()
 
     def summary(self) -> Summary:
         """Return what came of it, after ``run`` has ended."""

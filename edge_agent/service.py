@@ -1,6 +1,7 @@
 """Puts the agent together, starts its threads, and stops them in order."""
 
 import contextlib
+import itertools
 import logging
 import queue
 import random
@@ -23,11 +24,12 @@ from edge_agent.assembly import (
 from edge_agent.capture import Capture
 from edge_agent.clock import WallClock
 from edge_agent.config import LoadedConfig
-from edge_agent.outbox import Entry, Outbox
+from edge_agent.outbox import Entry, Key, Outbox
 from edge_agent.publisher import Publisher
 from edge_agent.reporter import Reporter
 from edge_agent.slot import Made, Slot
 from edge_agent.sources.opening import open_source
+from edge_agent.telling import Note
 from edge_agent.updater import Updater
 from edge_agent.worker import Worker
 from edge_wire.broker import Broker
@@ -73,6 +75,7 @@ class Service:
         )
         wake = threading.Event()
         self._feeds = make_feeds(config, shapes, wake)
+        numbers = itertools.count()
         for model in config.model:
             slot = Slot(
                 model.name,
@@ -81,9 +84,10 @@ class Service:
                 self._clock,
                 self._updater.on_unhealthy,
                 self._updater.on_healthy,
+                numbers,
             )
             self._feeds[model.stream].slots.append(slot)
-            self._updater.add(slot, shapes[model.stream])
+            self._updater.add(slot, shapes[model.stream], model.thresholds)
         self._worker = Worker(list(self._feeds.values()), wake, self._give)
         self._captures = [
             Capture(self._feeds[t.name], s, self._note_end(t.name))
@@ -121,6 +125,8 @@ class Service:
             capture.stop()
         self._updater.stop()
         self._worker.stop()
+        for slot in (s for feed in self._feeds.values() for s in feed.slots):
+            self._note((slot.stream, slot.model), slot.end())
         self._publisher.stop(FLUSH_S)
         self._say_stopped()
         self._link.stop()
@@ -153,7 +159,14 @@ class Service:
             self._acks.put(ack)
 
     def _give(self, made: Made) -> None:
-        self._outbox.put(Entry((made.stream, made.model), made.seq, made.payload))
+        key = made.stream, made.model
+        if made.payload:
+            self._outbox.put(Entry(key, made.seq, made.payload))
+        self._note(key, made.notes)
+
+    def _note(self, key: Key, notes: tuple[Note, ...]) -> None:
+        for note in notes:
+            self._outbox.put(Entry(key, note.n, note.payload, note.kind))
 
     def _note_end(self, stream: str) -> Callable[[str, str], None]:
         def note(state: str, detail: str) -> None:

@@ -4,8 +4,9 @@ A change of model takes effect here, between two windows. Not thread-safe but fo
 ``take`` is called under the feed's lock, everything else by the one worker.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import count
 from time import monotonic_ns
 from typing import Final
 
@@ -14,8 +15,9 @@ from msgspec import Struct
 
 from edge_agent.clock import WallClock
 from edge_agent.ring import Ring
+from edge_agent.telling import Note, Teller
 from edge_bundle.archive import Bundle
-from edge_bundle.decision import Decision
+from edge_bundle.decision.outcome import Decision
 from edge_bundle.errors import ArtifactRefused
 from edge_bundle.inference import Inference
 from edge_bundle.manifest import Stream
@@ -48,10 +50,14 @@ class Made(Struct, frozen=True):
     stream: str
     model: str
     seq: int
+    """Of what is published; where this is not, of what will be next."""
     payload: bytes
+    """Empty where the prediction is not published: see the bundle's ``decision.predictions``."""
     start: int
     """Position of the window's first sample."""
     decision: Decision
+    notes: tuple[Note, ...] = ()
+    """Events and states that came of it."""
 
 
 class Slot:
@@ -65,7 +71,19 @@ class Slot:
         clock: WallClock,
         unhealthy: Callable[["Slot", Loaded, str], None] = lambda _slot, _loaded, _why: None,
         healthy: Callable[["Slot", Loaded], None] = lambda _slot, _loaded: None,
+        numbers: Iterator[int] | None = None,
     ) -> None:
+        """Make a place, in which nothing runs yet.
+
+        Args:
+            model: its name.
+            stream: name of the stream.
+            boot: which boot this is.
+            clock: what tells the time on the wire.
+            unhealthy: told of a model that failed, and why.
+            healthy: told of each window of a trial that went well.
+            numbers: where the numbers of events come from, which no two of a boot share.
+        """
         self.model = model
         self.stream = stream
         self.seq = 0
@@ -91,6 +109,10 @@ class Slot:
         self._lost_seen = 0
         self._lost = 0
         self._gap = False
+        self._untold_lost = 0
+        self._untold_gap = False
+        """Of the windows since the last prediction that was published."""
+        self._teller = Teller(model, stream, boot, clock, numbers or count())
         self._stale = False
         """Whether what runs may remember another part of the stream."""
 
@@ -192,9 +214,16 @@ class Slot:
         if decision is None or self._running is None:
             return None
         inference = self._running.inference
-        seq, lost, gap = self.seq, self._lost, self._gap
-        self.seq += 1
+        seq, lost, gap = self.seq, self._lost + self._untold_lost, self._gap or self._untold_gap
+        notes: tuple[Note, ...] = ()
+        if not self._teller.quiet:
+            notes = self._teller.push(decision, self._end_ns, self._gap)
         self._lost, self._gap = 0, False
+        if not (self._teller.quiet or self._teller.publishes(decision, self._end_ns)):
+            self._untold_lost, self._untold_gap = lost, gap
+            return Made(self.stream, self.model, seq, b"", self._start, decision, notes)
+        self._untold_lost, self._untold_gap = 0, False
+        self.seq += 1
         payload = encode(
             Prediction(
                 v=1,
@@ -216,9 +245,15 @@ class Slot:
                 ),
                 lost_samples=lost,
                 quality="gap" if gap else "ok",
+                values=decision.values,
+                boxes=decision.boxes,
             )
         )
-        return Made(self.stream, self.model, seq, payload, self._start, decision)
+        return Made(self.stream, self.model, seq, payload, self._start, decision, notes)
+
+    def end(self) -> tuple[Note, ...]:
+        """Return the ends of the events that go on, as no window will follow."""
+        return self._teller.end()
 
     def _decide(self) -> Decision | None:
         while self._running is not None:
@@ -298,6 +333,8 @@ class Slot:
         self._identity = loaded.identify()
         self._running = loaded
         self._stale = True
+        if loaded.inference.decider is not None:
+            self._teller.begin(loaded.inference.decider, self._identity)
 
 
 def _shape(loaded: Loaded) -> tuple[int, int]:

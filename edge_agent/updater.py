@@ -8,13 +8,20 @@ import logging
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from edge_agent.acceptance import check_desired
 from edge_agent.download import Cancelled, Download
-from edge_agent.fit import Refused, Site, StreamShape, check_stream, choose_variant
+from edge_agent.fit import (
+    Refused,
+    Site,
+    StreamShape,
+    check_stream,
+    check_thresholds,
+    choose_variant,
+)
 from edge_agent.life import Life
 from edge_agent.lifecycle import RESUME, Event, Resume, State
 from edge_agent.reporter import Reporter
@@ -46,6 +53,8 @@ class Place:
     slot: Slot
     shape: StreamShape
     life: Life
+    thresholds: Mapping[str, float]
+    """Those that the configuration changes."""
     counted: Loaded | None = None
     """What ``good_windows`` are of; both are the worker's alone."""
     good_windows: int = 0
@@ -73,9 +82,12 @@ class Updater:
 
     # --- what others call
 
-    def add(self, slot: Slot, shape: StreamShape) -> None:
+    def add(
+        self, slot: Slot, shape: StreamShape, thresholds: Mapping[str, float] | None = None
+    ) -> None:
         """Take charge of a model; before ``start``."""
-        self._places[slot.model] = Place(slot, shape, Life(self._store, slot.model))
+        life = Life(self._store, slot.model)
+        self._places[slot.model] = Place(slot, shape, life, thresholds or {})
 
     def start(self) -> None:
         """Begin to take events."""
@@ -204,7 +216,7 @@ class Updater:
         self._report(place)
         try:
             bundle = self._obtain(place, variant, assignment.encodings.get(variant.sha256, ()))
-            check_stream(bundle.manifest, place.shape)
+            _check_fit(place, bundle)
             self._prove(bundle, self._is_outdated)
             self._move(place, Event.PROVEN)
             self._activate(place, bundle)
@@ -282,14 +294,16 @@ class Updater:
             raise Refused(Reason.NO_VARIANT, str(error)) from None
 
     def _activate(self, place: Place, bundle: Bundle) -> None:
-        loaded = self._load(bundle)
+        loaded = self._load(place, bundle)
         place.life.begin_trial(bundle)
         self._report(place)
         place.slot.offer(loaded, trial=True)
 
-    def _load(self, bundle: Bundle) -> Loaded:
+    def _load(self, place: Place, bundle: Bundle) -> Loaded:
         try:
-            return Loaded(bundle, Inference.open(bundle, self._site.threads))
+            inference = Inference.open(bundle, self._site.threads)
+            inference.override(place.thresholds)
+            return Loaded(bundle, inference)
         except (ArtifactRefused, ConfigError) as error:
             raise Refused(Reason.LOAD_FAILED, str(error)) from None
 
@@ -370,10 +384,10 @@ class Updater:
             bundle = self._store.open(sha256)
         except ArtifactRefused as error:
             raise Refused(Reason.BAD_BUNDLE, str(error)) from None
-        check_stream(bundle.manifest, place.shape)
+        _check_fit(place, bundle)
         # Proven long ago, but for what the configuration names, or after a new runtime or agent.
         self._prove(bundle, lambda: False)
-        return self._load(bundle)
+        return self._load(place, bundle)
 
     def _kept(self) -> set[str]:
         return set().union(*(p.life.keep() for p in self._places.values()))
@@ -384,3 +398,9 @@ class Updater:
 
     def _report(self, place: Place) -> None:
         self._reporter.set_model(place.slot.model, place.life.report())
+
+
+def _check_fit(place: Place, bundle: Bundle) -> None:
+    """Refuse a version that does not fit what the configuration says of its place."""
+    check_stream(bundle.manifest, place.shape)
+    check_thresholds(bundle.manifest, place.thresholds)

@@ -1,18 +1,21 @@
 """The one path from a raw window to a decision, for converter and device alike."""
 
+from collections.abc import Mapping
 from time import perf_counter_ns
 
 import numpy as np
 
 from edge_bundle.archive import Bundle
-from edge_bundle.decision import Classifier, Decision
+from edge_bundle.decision.decider import Decider
+from edge_bundle.decision.outcome import Decision
+from edge_bundle.decision.thresholds import override
 from edge_bundle.errors import BundleRefused
 from edge_bundle.features.chain import compile_steps
 from edge_bundle.features.runner import Fresh
 from edge_bundle.manifest import Manifest
 from edge_bundle.runtimes.loader import load_model
 from edge_bundle.runtimes.model import Model, read_output, write_input
-from edge_bundle.tensor import Array, Float32Array, TensorSpec
+from edge_bundle.tensor import Array, Float32Array, TensorSpec, dequantize
 
 
 class Inference:
@@ -28,10 +31,11 @@ class Inference:
         self.manifest = manifest
         self.model = model
         self._features = compile_steps(manifest.features, stream.form) if stream else None
-        self._classifier = Classifier(decision) if decision else None
-        self._given = (
-            (manifest.scores_index,) if decision else tuple(range(len(manifest.tensors.outputs)))
-        )
+        self.decider = Decider(decision, manifest.scores_shapes) if decision else None
+        """Judges the windows in turn; None where the bundle has no decision."""
+        self._given = manifest.scores_outputs
+        self._taken: Array | None = None
+        """The last window's features."""
         self.pre_ns = 0
         """Time that the last window's features took."""
         self.infer_ns = 0
@@ -54,15 +58,16 @@ class Inference:
                 shape and dtype, taken as it is.
             fresh: how many of its last samples are new, where it follows the window before without
                 a break; None where it stands alone.
-        Returns: float32 [labels], or without a decision the real values of all outputs, one
-            after another; the next call overwrites it.
+        Returns: float32, the real values of the outputs that the decision reads, or without one of
+            all outputs, one after another; the next call overwrites it.
         Raises: ModelRefused: where the runtime fails.
         """
         began = perf_counter_ns()
         if self._features is None:
             _copy_prepared(window, self.model.input(0))
         else:
-            write_input(self.model, 0, self._features.run(window, fresh))
+            self._taken = self._features.run(window, fresh)
+            write_input(self.model, 0, self._taken)
         ready = perf_counter_ns()
         self.model.invoke()
         parts = [read_output(self.model, i).reshape(-1) for i in self._given]
@@ -76,16 +81,37 @@ class Inference:
 
         Raises: BundleRefused: the bundle has no decision.
         """
-        if self._classifier is None:
+        decider = self.decider
+        if decider is None:
             raise BundleRefused(
                 f"{self.manifest.file_name}: it has no [decision]: nothing says what its scores "
                 "mean; build it with --spec"
             )
-        return self._classifier.decide(self.scores(window, fresh))
+        scores = self.scores(window, fresh)
+        if not decider.needs_input:
+            return decider.decide(scores)
+        # What the runtime was given may be overwritten by it.
+        taken = dequantize(window, self.model.inputs[0]) if self._features is None else self._taken
+        return decider.decide(scores, taken)
+
+    def override(self, thresholds: Mapping[str, float]) -> None:
+        """Decide with other thresholds than the bundle's, by their labels.
+
+        Raises: BundleRefused: the decision has no such threshold, or there is no decision.
+        """
+        rule = self.manifest.decision
+        try:
+            if rule is None or self.decider is None:
+                raise ValueError("thresholds: there is no [decision]")
+            self.decider = Decider(override(rule, thresholds), self.manifest.scores_shapes)
+        except ValueError as error:
+            raise BundleRefused(f"{self.manifest.file_name}: {error}") from None
 
     def reset(self) -> None:
         """Forget the stream: called where windows are not contiguous."""
         self.model.reset()
+        if self.decider is not None:
+            self.decider.reset()
 
     def close(self) -> None:
         """Give the runtime's memory back."""

@@ -6,11 +6,14 @@ speak to an older device; a wrong field is refused by its path.
 
 import re
 from collections.abc import Sequence
+from math import prod
 from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 
+from edge_bundle.decision.fit import check_rule, outputs_read
+from edge_bundle.decision.rules import LATER, Rule
 from edge_bundle.errors import BundleRefused
 from edge_bundle.features.steps import Form, Step, form_after
 
@@ -96,20 +99,6 @@ class Requires(Struct, frozen=True):
     """Device profiles that it is for; empty for all."""
 
 
-class Classification(Struct, frozen=True, tag_field="kind", tag="classification"):
-    """One label for each window, from the scores of one output."""
-
-    labels: Annotated[tuple[str, ...], Meta(min_length=2)]
-    output: str = ""
-    """Name of the output that holds the scores; empty for the only one."""
-    activation: Literal["none", "softmax"] = "none"
-    """What still has to be done to make the output a score in [0, 1]."""
-    top: Positive = 3
-    """How many of the best labels a prediction lists."""
-    threshold: Fraction = 0.0
-    """Below it the label is ``unknown``."""
-
-
 class Golden(Struct, frozen=True):
     """Raw windows and the scores that the converter saw."""
 
@@ -176,7 +165,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
     stream: Stream | None = None
     """None: the model takes prepared tensors as they are."""
     features: tuple[Step, ...] = ()
-    decision: Classification | None = None
+    decision: Rule | None = None
     """None: all outputs are given as they are."""
     golden: Golden
     reference: Reference | None = None
@@ -189,18 +178,20 @@ class Manifest(Struct, frozen=True, kw_only=True):
         return f"{self.name}-{self.version}-{self.variant}.bundle"
 
     @property
-    def scores_index(self) -> int:
-        """Which of the model's outputs holds the scores."""
+    def scores_outputs(self) -> tuple[int, ...]:
+        """Which of the model's outputs a window's scores are, one after another."""
         names = [t.name for t in self.tensors.outputs]
-        wanted = self.decision.output if self.decision else ""
-        return names.index(wanted) if wanted else 0
+        return outputs_read(self.decision, names) if self.decision else tuple(range(len(names)))
+
+    @property
+    def scores_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shapes of these outputs."""
+        return tuple(self.tensors.outputs[i].shape for i in self.scores_outputs)
 
     @property
     def scores_count(self) -> int:
-        """How many values one window gives: of the scores' output, else of all outputs."""
-        if self.decision:
-            return _size(self.tensors.outputs[self.scores_index])
-        return sum(_size(t) for t in self.tensors.outputs)
+        """How many values one window gives: those that the decision reads, else all."""
+        return sum(prod(shape) for shape in self.scores_shapes)
 
     @property
     def window_shape(self) -> tuple[int, ...]:
@@ -237,6 +228,9 @@ def encode(manifest: Manifest) -> bytes:
         for name in names:
             if table[name] is None:
                 del table[name]
+    for name, default in LATER.items() if manifest.decision else ():
+        if document["decision"].get(name, ...) == default:
+            del document["decision"][name]
     return msgspec.json.format(msgspec.json.encode(document, order="sorted"), indent=1) + b"\n"
 
 
@@ -277,23 +271,12 @@ def check(manifest: Manifest) -> None:
         _check_prepared(manifest)
 
 
-def _check_decision(manifest: Manifest, decision: Classification) -> None:
-    outputs = [t.name for t in manifest.tensors.outputs]
-    _refuse_twice("decision.labels", decision.labels)
-    if decision.output and decision.output not in outputs:
-        raise BundleRefused(
-            f"manifest.json: decision.output: {decision.output!r}, "
-            f"the model has {', '.join(outputs)}"
-        )
-    if not decision.output and len(outputs) > 1:
-        raise BundleRefused(
-            f"manifest.json: decision.output: must name one of {', '.join(outputs)}"
-        )
-    if manifest.scores_count != len(decision.labels):
-        raise BundleRefused(
-            f"manifest.json: decision.labels: {len(decision.labels)} labels, "
-            f"the model gives {manifest.scores_count} scores"
-        )
+def _check_decision(manifest: Manifest, decision: Rule) -> None:
+    takes = sum(_size(t) for t in manifest.tensors.inputs)
+    try:
+        check_rule(decision, takes, {t.name: t.shape for t in manifest.tensors.outputs})
+    except ValueError as error:
+        raise BundleRefused(f"manifest.json: {error}") from None
 
 
 def _check_stream(manifest: Manifest, stream: Stream) -> None:
@@ -336,10 +319,7 @@ def _refuse_twice(path: str, names: Sequence[str]) -> None:
 
 
 def _size(tensor: Tensor) -> int:
-    size = 1
-    for n in tensor.shape:
-        size *= n
-    return size
+    return prod(tensor.shape)
 
 
 def _inputs(tensors: Tensors) -> str:

@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from edge_wire.errors import MessageRefused
 
@@ -90,10 +90,58 @@ class Prediction(Struct, frozen=True):
     top: list[tuple[str, float]]
     lat_ms: Latency
     lost_samples: Count
-    """Samples of the stream that were lost since the prediction before."""
+    """Samples of the stream that were lost since the prediction before it that was published."""
     quality: Literal["ok", "gap"]
-    """``gap``: samples were missing or invalid between this window and the one before."""
+    """``gap``: samples were missing or invalid between this window and the one of that
+    prediction."""
     replayed: bool = False
+    values: list[tuple[str, float, str]] | UnsetType = UNSET
+    """Of a regression: name, value, unit. Not there for other kinds, as ``boxes``."""
+    boxes: list[tuple[str, float, float, float, float, float]] | UnsetType = UNSET
+    """Of a detection, the best first: label, score, left, top, right, bottom, in fractions of the
+    picture."""
+
+
+class Event(Struct, frozen=True):
+    """A label that lasts: it began, goes on, or ended."""
+
+    v: int
+    boot: str
+    id: str
+    """Of the event: the same from ``new`` to ``end``, and of no other event of any device."""
+    n: Count
+    """Counts the event messages of one (device, boot, stream, model), from 0."""
+    kind: Literal["new", "update", "end"]
+    t: str
+    """UTC end of the window that this is told at, RFC 3339 with milliseconds."""
+    start: str
+    """UTC end of the first window that spoke for it."""
+    duration_ms: float
+    """From ``start`` to ``t``, by a clock that is never set."""
+    clock: Clock
+    stream: str
+    model: ModelId
+    label: str
+    score: float
+    """Of the label, in the last window that had one."""
+    peak: float
+    """Highest score since ``start``."""
+    cause: Literal["over", "gap", "model", "stopped"] | UnsetType = UNSET
+    """Of an ``end``: its label is; a gap in the stream, another model, or the agent's stop came."""
+
+
+class State(Struct, frozen=True):
+    """The label confirmed last, and since when."""
+
+    v: int
+    boot: str
+    t: str
+    """UTC end of the window that confirmed it."""
+    clock: Clock
+    stream: str
+    model: ModelId
+    label: str
+    score: float
 
 
 class ChannelInfo(Struct, frozen=True):
@@ -111,6 +159,14 @@ class StreamInfo(Struct, frozen=True):
     source: str
     state: Literal["running", "ended", "failed"] = "running"
     detail: str = ""
+
+
+class ModelInfo(Struct, frozen=True):
+    """A model as a device has it."""
+
+    stream: str
+    thresholds: dict[str, float] = {}
+    """Those of the device's configuration, by label, instead of the bundle's."""
 
 
 class PreviousBoot(Struct, frozen=True):
@@ -136,6 +192,7 @@ class Info(Struct, frozen=True):
     runtimes: dict[str, str]
     streams: dict[str, StreamInfo]
     previous: PreviousBoot | None = None
+    models: dict[str, ModelInfo] = {}
 
 
 class Running(Struct, frozen=True):

@@ -41,13 +41,20 @@ class Topics:
     def prediction(self, device: str, stream: str, model: str) -> str:
         return f"{self.root}/dev/{device}/pred/{stream}/{model}"
 
+    def event(self, device: str, stream: str, model: str) -> str:
+        return f"{self.root}/dev/{device}/event/{stream}/{model}"
+
+    def state(self, device: str, stream: str, model: str) -> str:
+        return f"{self.root}/dev/{device}/state/{stream}/{model}"
+
     def read_device(self, topic: str) -> tuple[str, str]:
         """Return (device, kind) of a device's topic.
 
         Raises: MessageRefused: it is no such topic.
         """
         name = IDENTIFIER.pattern
-        below = rf"(?:(?<=/pred)/{name}/{name})?"  # stream and model
+        of_model = r"(?:(?<=/pred)|(?<=/event)|(?<=/state))"
+        below = rf"(?:{of_model}/{name}/{name})?"  # stream and model
         found = re.fullmatch(rf"{re.escape(self.root)}/dev/({name})/({name}){below}", topic)
         if not found:
             raise MessageRefused(f"{topic[:200]!r}: expected {self.root}/dev/DEVICE/KIND")

@@ -14,6 +14,7 @@ from benchmarks.conversion.music import read_music
 from benchmarks.conversion.samples import Data, Samples, read_activities, read_labelled
 from convert.given.spec import read_spec
 from convert.given.windows import cut_windows
+from edge_bundle.decision.rules import Classification
 
 WATCH = ROOT / "examples" / "watch"
 WATCH_RECORDINGS = f"{WATCH / 'watch_example.npz'}#0-6", f"{WATCH / 'watch_example.npz'}#7-13"
@@ -66,7 +67,7 @@ def read_watch(_data: Path) -> Data:
     """Cut the example's windows as a device cuts them, flat as its model takes them."""
     spec = read_spec(WATCH / "stream.toml").spec
     assert spec.stream is not None
-    assert spec.decision is not None
+    assert isinstance(spec.decision, Classification)
     sets = []
     for recordings in WATCH_RECORDINGS:
         cuts = [(w, label) for w, label in cut_windows(recordings, spec.stream) if label]

@@ -9,7 +9,8 @@ from typing import Final, Literal
 
 import onnx
 
-from convert.given.spec import Spec, SpecFile
+from convert.given.spec import Spec, SpecFile, place_finding
+from edge_bundle.decision.fit import outputs_read
 from edge_bundle.errors import ConfigError, ModelRefused
 from edge_bundle.features.steps import form_after
 from edge_bundle.tensor import TensorSpec
@@ -123,19 +124,17 @@ def check_input(source: Source, spec: Spec) -> None:
 
 
 def choose_outputs(source: Source, file: SpecFile) -> tuple[str, ...]:
-    """Return the outputs to keep: the one that the decision reads, or all without a decision.
+    """Return the outputs to keep: those that the decision reads, or all without a decision.
 
     Raises: ConfigError: the spec names none of the model's outputs, or has to name one.
     """
-    decision = file.spec.decision
+    decision, names = file.spec.decision, source.outputs
     if decision is None:
-        return source.outputs
-    names, wanted = source.outputs, decision.output
-    if wanted and wanted not in names:
-        raise file.error(("decision", "output"), f"{wanted!r}, the model has {', '.join(names)}")
-    if not wanted and len(names) > 1:
-        raise file.error(("decision", "output"), f"must name one of {', '.join(names)}")
-    return (wanted or names[0],)
+        return names
+    try:
+        return tuple(names[i] for i in outputs_read(decision, names))
+    except ValueError as error:
+        raise place_finding(file, error) from None
 
 
 def show_shape(shape: tuple[int, ...]) -> str:

@@ -1,14 +1,17 @@
 """The TOML that says what a model is for; its tables are the manifest's own."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from msgspec import Struct
 
+from edge_bundle.decision.fit import check_parts
+from edge_bundle.decision.rules import Classification, Rule
 from edge_bundle.errors import ConfigError
 from edge_bundle.features.steps import Misplaced, Step, form_after
-from edge_bundle.manifest import Classification, Limits, Requires, Stream
+from edge_bundle.manifest import Limits, Requires, Stream
 from edge_bundle.positions import Path_
 from edge_bundle.toml import Document, convert_toml, read_toml, show_path
 
@@ -18,7 +21,7 @@ class Spec(Struct, frozen=True, forbid_unknown_fields=True):
 
     stream: Stream | None = None
     """None: the model takes prepared tensors as they are."""
-    decision: Classification | None = None
+    decision: Rule | None = None
     """None: all outputs are given as they are."""
     features: tuple[Step, ...] = ()
     limits: Limits = Limits()
@@ -50,12 +53,19 @@ def read_spec(file: Path) -> SpecFile:
     Raises: ConfigError: beginning FILE:LINE:COL: KEY.PATH.
     """
     document = read_toml(file)
+    decision = document.data.get("decision")
+    if isinstance(decision, dict):
+        # Once there was one kind alone, and nobody had to name it.
+        decision.setdefault("kind", Classification.__struct_config__.tag)
     spec = convert_toml(document, Spec)
     channels = [c.name for c in spec.stream.channels] if spec.stream else []
-    labels = spec.decision.labels if spec.decision else ()
-    for path, names in ((("stream", "channels"), channels), (("decision", "labels"), labels)):
-        if twice := sorted({n for n in names if list(names).count(n) > 1}):
-            raise document.error(path, f"{twice[0]!r} is there twice")
+    if twice := sorted({n for n in channels if channels.count(n) > 1}):
+        raise document.error(("stream", "channels"), f"{twice[0]!r} is there twice")
+    if spec.decision is not None:
+        try:
+            check_parts(spec.decision)
+        except ValueError as error:
+            raise place_finding(document, error) from None
     if spec.features and spec.stream is None:
         raise document.error(
             ("features", 0), "works on the windows of a stream, and there is no [stream]"
@@ -66,3 +76,10 @@ def read_spec(file: Path) -> SpecFile:
         except Misplaced as error:
             raise document.error(error.path, error.why) from None
     return SpecFile(spec, document)
+
+
+def place_finding(file: Document | SpecFile, finding: ValueError) -> ConfigError:
+    """Return the error for what a rule says is wrong, ``KEY.PATH: message``, at its place."""
+    path, message = str(finding).split(": ", 1)
+    parts = re.findall(r"[^.\[\]]+", path)
+    return file.error(tuple(int(p) if p.isdecimal() else p for p in parts), message)

@@ -15,6 +15,7 @@ from convert.inspection.prospects import direct_tflite_refusal, floats_left
 from convert.inspection.trial import Trial, try_model
 from convert.targets import read_target, target_names
 from edge_bundle.archive import BUNDLE_MARK, read_bundle
+from edge_bundle.decision.rules import said_labels
 from edge_bundle.errors import ModelRefused, RuntimeMissing
 from edge_bundle.manifest import Limits, Manifest, Requires
 from edge_bundle.runtimes.loader import guess_format
@@ -133,7 +134,7 @@ def _facts(manifest: Manifest) -> BundleFacts:
         version=manifest.version,
         variant=manifest.variant,
         takes=takes,
-        labels=decision.labels if decision else (),
+        labels=said_labels(decision) if decision else (),
         recipe=origin.recipe,
         float_accuracy=origin.float_accuracy,
         final_accuracy=origin.final_accuracy,

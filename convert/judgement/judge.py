@@ -21,8 +21,8 @@ from convert.judgement.metrics import (
 )
 from convert.parity import run_model
 from convert.progress import Progress
+from edge_bundle.decision.rules import Rule, class_labels
 from edge_bundle.errors import ModelRefused, RecordingRefused
-from edge_bundle.manifest import Classification
 from edge_bundle.tensor import Float32Array
 
 BLOCK: Final = 64
@@ -150,7 +150,7 @@ def choose_metric(
     samples: Samples,
     names: Sequence[str],
     expected: Sequence[Float32Array],
-    rule: Classification | None,
+    rule: Rule | None,
 ) -> Metric:
     """Return the metric that fits what is known of the evaluation samples.
 
@@ -170,17 +170,18 @@ def choose_metric(
             )
     if name is not None:
         return Custom(name, names, samples.y, expected)
-    classifier = rule is not None or is_classifier([e.shape[1:] for e in expected])
+    labels = class_labels(rule)
+    shapes = [e.shape[1:] for e in expected]
+    classifier = bool(labels) or (rule is None and is_classifier(shapes))
     if samples.y is not None and classifier:
-        classes = rule.labels if rule else int(np.prod(expected[0].shape[1:]))
-        return Accuracy(read_labels(samples, classes), rule)
+        return Accuracy(read_labels(samples, labels or int(np.prod(shapes[0]))), rule)
     if samples.y is not None:
         raise RecordingRefused(
             f"{samples.source}: y is there, and the outputs are not the scores of classes: say "
             "--metric module:function, or leave y out"
         )
     # What gives as many values as it takes is an autoencoder, and has no classes.
-    if rule is not None or (classifier and expected[0][0].size != samples.inputs[0].size):
+    if labels or (classifier and expected[0][0].size != samples.inputs[0].size):
         return Agreement(expected[0], rule)
     return Closeness(expected)
 

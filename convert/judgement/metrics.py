@@ -12,9 +12,10 @@ import numpy as np
 from convert.given.samples import Labels
 from convert.given.source import first_line
 from convert.judgement.marks import Marks, Numbers
-from edge_bundle.decision import softmax
+from edge_bundle.decision.activation import sigmoid, softmax
+from edge_bundle.decision.rules import Classification, Rule, Score
+from edge_bundle.decision.values import Scorer
 from edge_bundle.errors import ConfigError
-from edge_bundle.manifest import Classification
 from edge_bundle.tensor import Array, Float32Array
 
 UNKNOWN: Final = -1
@@ -46,7 +47,7 @@ class Accuracy:
     name = "accuracy"
     sample_by_sample = True
 
-    def __init__(self, labels: Labels, rule: Classification | None) -> None:
+    def __init__(self, labels: Labels, rule: Rule | None) -> None:
         """Take int64 [samples], the right classes, and the decision's threshold, if any."""
         self.right = labels
         self._rule = rule
@@ -63,7 +64,7 @@ class Agreement:
     name = "agreement with float"
     sample_by_sample = True
 
-    def __init__(self, expected: Float32Array, rule: Classification | None) -> None:
+    def __init__(self, expected: Float32Array, rule: Rule | None) -> None:
         """Take float32 [samples, classes], what the float model gives."""
         self._rule = rule
         self.right = answers(expected, rule)
@@ -176,24 +177,38 @@ class Custom:
         return {n: values[numbers] for n, values in zip(self._names, outputs, strict=True)}
 
 
-def answers(scores: Float32Array, rule: Classification | None) -> Numbers:
+def answers(scores: Float32Array, rule: Rule | None) -> Numbers:
     """Return the class that a device would say of each sample, ``UNKNOWN`` below the threshold.
 
     Args:
         scores: float32 [samples, ...], as many as classes in each.
     """
     flat = scores.reshape(len(scores), -1)
-    best: Numbers = flat.argmax(axis=1).astype(np.int64)
     # A device says nothing of scores that are not finite.
     sure = np.isfinite(flat).all(axis=1)
-    if rule is not None:
-        if rule.activation == "softmax":
-            with np.errstate(invalid="ignore"):  # where scores are not finite
+    best: Numbers
+    if isinstance(rule, Score):
+        scorer = Scorer(rule)
+        best = np.asarray(
+            [rule.labels[1] == scorer.judge(scorer.read(row)).label for row in flat[sure]], np.int64
+        )
+        said = np.full(len(flat), UNKNOWN, np.int64)
+        said[sure] = best
+        return said
+    least: Any = -np.inf
+    if isinstance(rule, Classification):
+        with np.errstate(invalid="ignore"):  # where scores are not finite
+            if rule.activation == "softmax":
                 flat = np.stack([softmax(row) for row in flat])
-        # Rounded as a prediction is before it is compared.
-        sure &= np.round(flat.max(axis=1).astype(np.float64), 6) >= rule.threshold
-    said: Numbers = np.where(sure, best, UNKNOWN).astype(np.int64)
-    return said
+            elif rule.activation == "sigmoid":
+                flat = sigmoid(flat)
+        of_each = [rule.thresholds.get(label, rule.threshold) for label in rule.labels]
+        least = np.asarray(of_each)[flat.argmax(axis=1)]
+    best = flat.argmax(axis=1).astype(np.int64)
+    # Rounded as a prediction is before it is compared.
+    sure &= ~(np.round(flat.max(axis=1).astype(np.float64), 6) < least)
+    best[~sure] = UNKNOWN
+    return best
 
 
 def load_function(name: str) -> Callable[..., Any]:

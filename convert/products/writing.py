@@ -44,6 +44,7 @@ from convert.progress import Progress
 from convert.report.page import render_page
 from convert.targets import Target
 from edge_bundle.archive import Bundle
+from edge_bundle.decision.rules import class_labels
 from edge_bundle.disk import replace_file
 from edge_bundle.errors import ConfigError
 from edge_bundle.golden import pack_golden, run_golden
@@ -319,9 +320,8 @@ def _describe_machine(outcome: Outcome) -> str:
 
 
 def _class_names(outcome: Outcome) -> list[str]:
-    decision = outcome.spec.decision
-    if decision is not None:
-        return list(decision.labels)
+    if labels := class_labels(outcome.spec.decision):
+        return list(labels)
     answers = outcome.judge.float_marks.answers
     right = getattr(outcome.judge.metric, "right", None)
     most = max((int(a.max()) for a in (answers, right) if a is not None), default=0)

@@ -149,7 +149,7 @@ def test_stream_of_another_shape_than_the_model_says_both(example: Example, tmp_
 
 def test_model_with_another_number_of_scores(example: Example, tmp_path: Path) -> None:
     spec = write_spec(tmp_path / "s.toml", '"PEN", ', "")
-    assert "gives 7 scores [1, 7], decision.labels has 6 labels" in example(
+    assert "decision.labels: 6 labels, the model gives 7 scores" in example(
         3, spec=spec, evaluation=f"{RECORDING}#7-10"
     )
 

@@ -25,6 +25,7 @@ from convert.products import plan as plans
 from convert.products.writing import Built
 from convert.tflite.emission import emit_tflite
 from edge_bundle.archive import Bundle, read_bundle
+from edge_bundle.decision.rules import Classification
 from edge_bundle.golden import check_golden
 from edge_bundle.inference import Inference
 from edge_bundle.latency import Profile
@@ -143,7 +144,7 @@ def test_golden_windows_show_every_class_and_pass(bundle: Bundle) -> None:
     with np.load(io.BytesIO(bundle.read("golden.npz"))) as golden:
         assert len(golden["windows"]) == 16
         said = {inference.decide(window).label for window in golden["windows"]}
-    assert bundle.manifest.decision is not None
+    assert isinstance(bundle.manifest.decision, Classification)
     assert said == set(bundle.manifest.decision.labels)
 
 

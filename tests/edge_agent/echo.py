@@ -10,9 +10,10 @@ from edge_agent.clock import WallClock
 from edge_agent.ring import Chunk, Ring
 from edge_agent.slot import Loaded, Made, Slot
 from edge_bundle.archive import Bundle
+from edge_bundle.decision.rules import Classification
 from edge_bundle.errors import ModelRefused
 from edge_bundle.inference import Inference
-from edge_bundle.manifest import Channel, Classification, Stream, Tensor, Tensors
+from edge_bundle.manifest import Channel, Stream, Tensor, Tensors
 from edge_bundle.tensor import Array, TensorSpec
 from edge_wire.messages import Prediction
 from tests.edge_bundle.bundles import watch_manifest

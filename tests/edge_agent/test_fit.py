@@ -2,7 +2,14 @@
 
 import pytest
 
-from edge_agent.fit import Refused, Site, StreamShape, check_stream, choose_variant
+from edge_agent.fit import (
+    Refused,
+    Site,
+    StreamShape,
+    check_stream,
+    check_thresholds,
+    choose_variant,
+)
 from edge_bundle.manifest import Channel
 from edge_wire.assignment import Ref, Requires, Variant
 from edge_wire.messages import Reason
@@ -102,4 +109,12 @@ def test_bundle_that_is_not_for_live_samples_is_refused(changes: dict[str, None]
     with pytest.raises(Refused) as refused:
         check_stream(watch_manifest(**changes), StreamShape(50.0, CHANNEL_LIST))
     assert str(refused.value) == f"watch-1.0.0-onnx-float.bundle {why}"
+    assert refused.value.reason is Reason.STREAM_MISMATCH
+
+
+def test_version_without_a_threshold_that_the_device_changes_is_refused() -> None:
+    check_thresholds(watch_manifest(), {"PEN": 0.5})
+    check_thresholds(watch_manifest(decision=None), {"PEN": 0.5})  # refused for that
+    with pytest.raises(Refused, match=r"^thresholds: no 'RUN'; the model has PEN, ABD") as refused:
+        check_thresholds(watch_manifest(), {"RUN": 0.5})
     assert refused.value.reason is Reason.STREAM_MISMATCH

@@ -205,3 +205,134 @@ def test_loss_counts_as_settled_only_when_the_broker_has_it() -> None:
 
 def test_entry_costs_more_than_its_payload() -> None:
     assert entry(0, length=7).cost == 7 + ENTRY_BYTES
+
+
+# --- events and states
+
+
+def event(n: int, key: Key = A, length: int = 100) -> Entry:
+    return Entry(key, n, b"e" * length, "event")
+
+
+def state(name: str, key: Key = A) -> Entry:
+    return Entry(key, 0, name.encode(), "state")
+
+
+class ClassStory(RuleBasedStateMachine):
+    """Predictions, events and states of two models, and a link that comes and goes."""
+
+    @initialize(room=st.integers(0, 4000))
+    def begin(self, room: int) -> None:
+        self.room = room
+        self.outbox = Outbox(room)
+        self.next: dict[tuple[str, Key], int] = defaultdict(int)
+        self.states: dict[Key, bytes] = {}
+        self.flight: dict[int, Entry] = {}
+        self.tickets = 0
+        self.sent_states: dict[Key, bytes] = {}
+
+    @rule(key=st.sampled_from([A, B]), length=st.integers(0, 900))
+    def predict(self, key: Key, length: int) -> None:
+        self.outbox.put(entry(self._number("pred", key), key, length))
+
+    @rule(key=st.sampled_from([A, B]), length=st.integers(0, 900))
+    def tell_event(self, key: Key, length: int) -> None:
+        dropped = self.outbox.dropped_events
+        self.outbox.put(event(self._number("event", key), key, length))
+        if self.outbox.dropped_events > dropped:
+            assert not self.outbox._waiting, "no event is dropped while a prediction waits"
+
+    @rule(key=st.sampled_from([A, B]))
+    def confirm_state(self, key: Key) -> None:
+        name = str(self._number("state", key))
+        self.states[key] = name.encode()
+        self.outbox.put(state(name, key))
+
+    @rule()
+    def send(self) -> None:
+        taken = self.outbox.take()
+        if taken is not None:
+            self.tickets += 1
+            self.outbox.sent(taken, self.tickets)
+            self.flight[self.tickets] = taken
+
+    @rule()
+    def confirm(self) -> None:
+        if self.flight:
+            ticket = min(self.flight)
+            taken = self.flight.pop(ticket)
+            assert self.outbox.confirm(ticket)
+            if taken.kind == "state":
+                self.sent_states[taken.key] = taken.payload
+
+    @rule()
+    def reconnect(self) -> None:
+        self.outbox.unsent()
+        self.flight.clear()
+        self.outbox.repeat_states()
+        self.outbox.repeat_states()
+
+    @invariant()
+    def memory_is_bounded(self) -> None:
+        waiting = [*self.outbox._first, *self.outbox._waiting]
+        held = sum(e.cost for e in (*waiting, *self.flight.values()) if e.kind != "state")
+        flying = sum(e.cost for e in self.flight.values() if e.kind != "state")
+        assert held == self.outbox._bytes
+        assert held <= max(self.room, flying)
+        assert sum(e.kind == "state" for e in waiting) <= len(self.states) + self.tickets
+
+    def teardown(self) -> None:
+        if not hasattr(self, "outbox"):
+            return
+        self.reconnect()
+        order: dict[tuple[str, Key], list[int]] = defaultdict(list)
+        while taken := self.outbox.take():
+            self.tickets += 1
+            self.outbox.sent(taken, self.tickets)
+            self.outbox.confirm(self.tickets)
+            order[taken.kind, taken.key].append(taken.seq)
+            if taken.kind == "state":
+                self.sent_states[taken.key] = taken.payload
+        for numbers in order.values():
+            assert numbers == sorted(numbers)
+        # After a connect the broker has the newest state of each, whatever happened before.
+        assert self.sent_states == self.states
+        lost = {x.key for x in self.outbox.take_dropped()}
+        assert lost <= {A, B}
+        assert self.outbox.empty
+
+    def _number(self, kind: str, key: Key) -> int:
+        self.next[kind, key] += 1
+        return self.next[kind, key] - 1
+
+
+ClassStoryTest = ClassStory.TestCase
+ClassStoryTest.settings = settings(max_examples=120, stateful_step_count=40)
+
+
+def test_events_go_first_and_outlive_predictions() -> None:
+    outbox = full_of(3)
+    for seq in range(5):
+        outbox.put(entry(seq))
+        outbox.put(event(seq))
+    assert outbox.dropped_events == 2
+    assert [(t.kind, t.seq) for t in iter(outbox.take, None)] == [("event", n) for n in (2, 3, 4)]
+    assert outbox.take_dropped() == [Dropped(A, 0, 4, LossCause.OUTBOX_FULL)]
+
+
+def test_of_states_the_newest_waits_whatever_the_room() -> None:
+    outbox = Outbox(0)
+    for name in ("idle", "walking"):
+        outbox.put(state(name))
+        outbox.put(state(name, B))
+    taken = list(iter(outbox.take, None))
+    assert [(t.key, t.payload) for t in taken] == [(A, b"walking"), (B, b"walking")]
+
+
+def test_what_is_no_prediction_is_never_announced_as_lost() -> None:
+    outbox = full_of(1)
+    outbox.put(event(0))
+    outbox.put(state("idle"))
+    outbox.give_up(LossCause.STOPPED)
+    assert (outbox.take_dropped(), outbox.empty, outbox.dropped_events) == ([], True, 1)
+    assert outbox.last_settled() == {}

@@ -17,7 +17,8 @@ from onnx import TensorProto, helper
 from edge_agent import staging
 from edge_agent.staging import StagingFailed, stage
 from edge_bundle.archive import Bundle, write_bundle
-from edge_bundle.manifest import Classification, Golden, Limits, Tensor, Tensors
+from edge_bundle.decision.rules import Classification
+from edge_bundle.manifest import Golden, Limits, Tensor, Tensors
 from edge_wire.messages import Reason
 from tests.edge_bundle.bundles import (
     LABELS,

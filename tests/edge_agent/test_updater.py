@@ -21,8 +21,10 @@ from edge_agent.store import Floor, Proof, Record, Store
 from edge_agent.updater import HEALTHY_WINDOWS, MAX_TRIAL_BOOTS, Updater
 from edge_bundle import VERSION
 from edge_bundle.archive import Bundle
-from edge_bundle.decision import Decision
+from edge_bundle.decision.outcome import Decision
+from edge_bundle.decision.thresholds import read_thresholds
 from edge_bundle.errors import ModelRefused
+from edge_bundle.features.runner import Fresh
 from edge_bundle.inference import Inference
 from edge_bundle.manifest import Channel
 from edge_bundle.runtimes.loader import runtime_version
@@ -126,10 +128,10 @@ def break_model(monkeypatch: pytest.MonkeyPatch, version: str) -> Callable[[], N
     broken = threading.Event()
     decide = Inference.decide
 
-    def fail(self: Inference, window: Float32Array) -> Decision:
+    def fail(self: Inference, window: Float32Array, fresh: Fresh = None) -> Decision:
         if broken.is_set() and self.manifest.version == version:
             raise ModelRefused("a node failed")
-        return decide(self, window)
+        return decide(self, window, fresh)
 
     monkeypatch.setattr(Inference, "decide", fail)
     return broken.set
@@ -596,7 +598,7 @@ def test_a_trial_needs_good_windows_of_its_own(
     monkeypatch.setattr(agent, "_commit", lambda _place, bundle: committed.append(bundle.sha256))
     heard: list[Callable[[], None]] = []
     monkeypatch.setattr(agent, "_take_verdict", heard.append)
-    old, new = (agent._load(releases[v]) for v in "12")
+    old, new = (agent._load(place, releases[v]) for v in "12")
     for loaded in (old, old, new, new):
         agent.on_healthy(place.slot, loaded)
     assert heard == [], "the last windows of another model do not count"
@@ -614,7 +616,7 @@ def test_a_return_to_the_version_before_takes_one_good_window(
     place.life.record = replace(place.life.record, previous=releases["1"].sha256)
     heard: list[Callable[[], None]] = []
     monkeypatch.setattr(agent, "_take_verdict", heard.append)
-    agent.on_healthy(place.slot, agent._load(releases["1"]))
+    agent.on_healthy(place.slot, agent._load(place, releases["1"]))
     assert len(heard) == 1
 
 
@@ -882,3 +884,26 @@ def test_the_floor_is_written_before_an_assignment_is_followed(
     operator.assign(releases["2"], issued="2026-03-01T00:00:00.000000Z")
     bench.updater._follow_desired()
     assert floors == [Floor("g", "2026-03-01T00:00:00.000000Z")]
+
+
+def test_a_version_is_loaded_with_the_thresholds_of_its_device(
+    tmp_path: Path, releases: dict[str, Bundle]
+) -> None:
+    bench = Bench(tmp_path)
+    bench.updater.add(bench.slot, SHAPE, {"PEN": 0.875})
+    bench.store.take_in(releases["1"].path)
+    assert bench.resume(releases["1"]) == "1.0.0"
+    offered = bench.slot._offered
+    assert offered is not None
+    decider = offered[0].inference.decider
+    assert decider is not None
+    assert read_thresholds(decider.rule)["PEN"] == 0.875
+
+
+def test_a_version_without_a_threshold_of_its_device_is_not_run(
+    tmp_path: Path, releases: dict[str, Bundle]
+) -> None:
+    bench = Bench(tmp_path)
+    bench.updater.add(bench.slot, SHAPE, {"RUN": 0.875})
+    bench.store.take_in(releases["1"].path)
+    assert bench.resume(releases["1"]) is None

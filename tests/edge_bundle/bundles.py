@@ -8,11 +8,11 @@ import msgspec
 import numpy as np
 
 from edge_bundle.archive import Bundle, write_bundle
+from edge_bundle.decision.rules import Classification
 from edge_bundle.golden import pack_golden
 from edge_bundle.inference import Inference
 from edge_bundle.manifest import (
     Channel,
-    Classification,
     Golden,
     Manifest,
     Member,

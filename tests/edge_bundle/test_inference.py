@@ -8,12 +8,13 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from edge_bundle.decision.rules import Anomaly, Score, Smoothing
 from edge_bundle.errors import BundleRefused, ModelRefused
 from edge_bundle.features.steps import Standardise
 from edge_bundle.inference import Inference
-from edge_bundle.manifest import Tensor, Tensors
+from edge_bundle.manifest import Channel, Manifest, Stream, Tensor, Tensors
 from edge_bundle.runtimes.loader import load_model
-from edge_bundle.tensor import Array, TensorSpec
+from edge_bundle.tensor import Array, TensorSpec, dequantize
 from tests.edge_bundle.bundles import (
     LABELS,
     MODEL,
@@ -144,6 +145,94 @@ def test_codes_of_a_real_model_are_taken_as_they_are() -> None:
     codes = np.random.default_rng(0).integers(-128, 128, (1, 3, 40)).astype(np.int8)
     assert inference.scores(codes).shape == (1,)
     np.testing.assert_array_equal(model.input(0), codes)
+
+
+class HalfModel:
+    """Gives back half of what it is given."""
+
+    def __init__(self, dtype: str = "float32", scale: float | None = None) -> None:
+        zero_point = None if scale is None else 3
+        self.inputs: tuple[TensorSpec, ...] = (TensorSpec("x", (1, 4), dtype, scale, zero_point),)
+        self.outputs: tuple[TensorSpec, ...] = (TensorSpec("y", (1, 4), "float32"),)
+        self.stateful = False
+        self._input = np.zeros((1, 4), dtype)
+        self._output = np.zeros((1, 4), np.float32)
+
+    def input(self, _index: int) -> Array:
+        return self._input
+
+    def invoke(self) -> None:
+        self._output[...] = dequantize(self._input, self.inputs[0]) / 2
+        self._input[...] = 0  # as a runtime may that uses the memory for other things
+
+    def output(self, _index: int) -> Array:
+        return self._output
+
+    def reset(self) -> None:
+        """Remember nothing."""
+
+    def close(self) -> None:
+        """Hold nothing."""
+
+
+def half_manifest(model: HalfModel, **changes: Any) -> Manifest:
+    (x,) = model.inputs
+    tensors = Tensors(
+        (Tensor(x.name, x.shape, x.dtype, x.scale, x.zero_point),),
+        (Tensor("y", (1, 4), "float32"),),
+    )
+    return watch_manifest(tensors=tensors, decision=Anomaly(threshold=1.0), **changes)
+
+
+def test_reconstruction_is_of_what_the_features_gave() -> None:
+    model = HalfModel()
+    stream = Stream(50.0, (Channel("a", "g"),), window=4, hop=4)
+    features = (Standardise((1.0,), (2.0,)),)
+    inference = Inference(half_manifest(model, stream=stream, features=features), model)
+    window = np.array([[1], [3], [5], [9]], np.float32)  # standardised 0, 1, 2, 4
+    decision = inference.decide(window)
+    assert decision.score == np.mean(np.square([0, 0.5, 1, 2]))
+    assert decision.label == "anomaly"
+
+
+@pytest.mark.parametrize(("dtype", "scale"), [("float32", None), ("int8", 0.5)])
+def test_reconstruction_of_a_prepared_tensor_is_of_its_real_values(
+    dtype: str, scale: float | None
+) -> None:
+    model = HalfModel(dtype, scale)
+    inference = Inference(half_manifest(model, stream=None), model)
+    prepared = np.array([[3, 7, 11, -5]], dtype)
+    real = dequantize(prepared, model.inputs[0])
+    assert inference.decide(prepared).score == np.mean(np.square(real / 2))
+
+
+def test_wake_word_needs_five_windows_after_every_reset() -> None:
+    pytest.importorskip("ai_edge_litert")
+    rule = Score(("silence", "hey_jarvis"), threshold=0.0, smoothing=Smoothing("mean", 5))
+    model = load_model(WAKE_WORD.read_bytes(), "tflite")
+    inference = Inference(prepared_manifest(decision=rule), model)
+    rng = np.random.default_rng(0)
+    codes = rng.integers(-128, 128, (7, 1, 3, 40)).astype(np.int8)
+    inference.reset()
+    scores = [float(inference.scores(c)[0]) for c in codes]
+    for _ in range(2):
+        inference.reset()
+        decisions = [inference.decide(c) for c in codes]
+        assert [d.label for d in decisions] == ["unknown"] * 4 + ["hey_jarvis"] * 3
+        means = [np.mean(scores[max(0, i - 4) : i + 1]) for i in range(7)]
+        assert [d.score for d in decisions] == pytest.approx(means, abs=1e-6)
+
+
+def test_thresholds_may_be_others_than_the_bundles(tmp_path: Path) -> None:
+    inference = Inference.open(write_watch_bundle(tmp_path))
+    (window,) = watch_windows(1)
+    label = inference.decide(window).label
+    inference.override({label: 1.0})
+    assert inference.decide(window).label == "unknown"
+    inference.override({})
+    assert inference.decide(window).label == label
+    with pytest.raises(BundleRefused, match=r"bundle: thresholds: no 'RUN'; the model has PEN, "):
+        inference.override({"RUN": 0.5})
 
 
 def test_scores_without_a_decision_name_no_label() -> None:

@@ -9,6 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_bundle import manifest as manifests
+from edge_bundle.decision.rules import (
+    Anchors,
+    Anomaly,
+    Classification,
+    Detection,
+    Events,
+    Every,
+    Quantity,
+    Regression,
+    Rule,
+    Score,
+    Smoothing,
+)
 from edge_bundle.errors import BundleRefused
 from edge_bundle.features.steps import Standardise
 from edge_bundle.manifest import Limits, Manifest, Member, Reference, Requires, Tensor, Tensors
@@ -30,7 +43,7 @@ def test_example_is_accepted_and_names_its_file() -> None:
     manifest = manifests.decode(manifests.encode(watch_manifest()))
     assert manifest == watch_manifest()
     assert manifest.file_name == "watch-1.0.0-onnx-float.bundle"
-    assert manifest.scores_index == 1
+    assert manifest.scores_outputs == (1,)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +72,7 @@ def test_example_is_accepted_and_names_its_file() -> None:
         ("tensors.inputs.0.shape", [2**62] * 17, "tensors.inputs[0].shape: "),
         ("features", [{"kind": "fft"}], "features[0].kind: "),
         ("features", [{"kind": "standardise", "mean": [0], "std": [0]}], "features[0].std[0]: "),
-        ("decision.kind", "regression", "decision.kind: "),
+        ("decision.kind", "guess", "decision.kind: "),
         ("decision.labels", ["one"], "decision.labels: "),
         ("decision.threshold", 1.5, "decision.threshold: "),
         ("golden.tolerance", -1, "golden.tolerance: "),
@@ -101,7 +114,7 @@ def test_too_large_is_refused_before_it_is_parsed() -> None:
 
 
 TENSORS = watch_manifest().tensors
-DECISION = manifests.Classification(LABELS, output="probabilities")
+DECISION = Classification(LABELS, output="probabilities")
 
 
 @pytest.mark.parametrize(
@@ -202,7 +215,7 @@ def any_manifest(draw: st.DrawFn) -> Manifest:
             hop=draw(st.integers(1, 10**6)),
         ),
         features=tuple(Standardise(draw(per_channel), draw(per_channel)) for _ in range(2)),
-        decision=manifests.Classification(tuple(labels), top=draw(st.integers(1, 99))),
+        decision=Classification(tuple(labels), top=draw(st.integers(1, 99))),
         golden=manifests.Golden(golden, draw(positive)),
         limits=Limits(latency_ms=draw(st.dictionaries(st.text(), positive, max_size=3))),
     )
@@ -227,7 +240,7 @@ def test_bytes_do_not_depend_on_the_order_of_files(manifest: Manifest) -> None:
 
 # --- without a stream, without a decision
 
-LABELLED = manifests.Classification(("no", "yes"))
+LABELLED = Classification(("no", "yes"))
 PLAIN = "bool, float16, float32, int16, int32, int64, int8, uint8"
 LATER = {"metric", "holdout_windows", "plan_sha256", "runtime", "machine"}
 
@@ -246,7 +259,7 @@ def test_prepared_tensors_of_any_plain_type_are_taken(dtype: str) -> None:
 
 def test_a_decision_needs_no_stream() -> None:
     outputs = (Tensor("a", (1, 3), "float32"), Tensor("b", (1, 2), "float32"))
-    decision = manifests.Classification(("no", "yes"), output="b")
+    decision = Classification(("no", "yes"), output="b")
     tensors = Tensors(taking("int32").inputs, outputs)
     manifest = prepared_manifest(tensors=tensors, decision=decision)
     assert manifests.decode(manifests.encode(manifest)) == manifest
@@ -300,6 +313,52 @@ def test_contradiction_of_a_prepared_one_is_refused_by_field(
     with pytest.raises(BundleRefused) as refused:
         manifests.decode(manifests.encode(manifest))
     assert str(refused.value) == f"manifest.json: {message}"
+
+
+def test_what_came_later_is_left_out_of_a_decision_that_does_not_say_it() -> None:
+    said = json.loads(manifests.encode(watch_manifest()))["decision"]
+    assert said == {
+        "kind": "classification",
+        "labels": list(LABELS),
+        "output": "probabilities",
+        "activation": "none",
+        "top": 3,
+        "threshold": 0.0,
+    }
+    rule = Classification(
+        LABELS,
+        output="probabilities",
+        thresholds={"ABD": 0.5},
+        smoothing=Smoothing("mean", 3),
+        events=Events(off=0.3, debounce=2),
+        predictions=Every(5.0),
+    )
+    full = watch_manifest(decision=rule)
+    assert manifests.decode(manifests.encode(full)) == full
+
+
+@pytest.mark.parametrize(
+    ("rule", "outputs"),
+    [
+        (Score(("no", "yes"), 0.97, predictions="changes"), [("y", (1, 1))]),
+        (Regression((Quantity("t", "K", low=1.0),)), [("y", (1, 1))]),
+        (Anomaly(9.5), [("y", (1, 600))]),
+        (
+            Detection(("face",), "b", "s", order="xywh", anchors=Anchors((8, 16), 128, 128.0)),
+            [("s", (1, 640, 1)), ("more", (3,)), ("b", (1, 640, 16))],
+        ),
+    ],
+)
+def test_every_kind_of_decision_reads_back(
+    rule: Rule, outputs: list[tuple[str, tuple[int, ...]]]
+) -> None:
+    tensors = Tensors(
+        watch_manifest().tensors.inputs, tuple(Tensor(n, s, "float32") for n, s in outputs)
+    )
+    manifest = watch_manifest(decision=rule, tensors=tensors)
+    assert manifests.decode(manifests.encode(manifest)) == manifest
+    if isinstance(rule, Detection):
+        assert (manifest.scores_outputs, manifest.scores_count) == ((2, 0), 640 * 17)
 
 
 def test_only_a_bundle_with_stream_and_decision_runs_on_live_samples() -> None:

@@ -15,6 +15,7 @@ from edge_wire.messages import (
     MAX_MESSAGE_BYTES,
     Accepted,
     ChannelInfo,
+    Event,
     Info,
     Latency,
     Loss,
@@ -27,6 +28,7 @@ from edge_wire.messages import (
     Reason,
     Reported,
     Running,
+    State,
     StreamInfo,
     Want,
     decode,
@@ -34,7 +36,7 @@ from edge_wire.messages import (
 )
 from edge_wire.trust import Envelope, Root
 
-KINDS = [Prediction, Info, Reported, Loss, Want, Plan, Assignment, Envelope, Root]
+KINDS = [Prediction, Event, State, Info, Reported, Loss, Want, Plan, Assignment, Envelope, Root]
 SHA = "0123456789abcdef" * 4
 EXAMPLE = """
 {"v":1,"boot":"000017-9f3c01d27a55e1b0","seq":18223,"t":"2026-11-02T10:15:30.123Z",
@@ -60,6 +62,34 @@ PREDICTION = Prediction(
     lost_samples=0,
     quality="ok",
 )
+HAR = ModelId("har", "1.4.2", "3fa91c22")
+EVENT = Event(
+    v=1,
+    boot="000017-9f3c01d27a55e1b0",
+    id="000017-9f3c01d27a55e1b0-3",
+    n=8,
+    kind="end",
+    t="2026-11-02T10:15:30.123Z",
+    start="2026-11-02T10:15:12.123Z",
+    duration_ms=18000.0,
+    clock="synced",
+    stream="imu0",
+    model=HAR,
+    label="walking",
+    score=0.41,
+    peak=0.97,
+    cause="over",
+)
+STATE = State(
+    v=1,
+    boot="000017-9f3c01d27a55e1b0",
+    t="2026-11-02T10:15:30.123Z",
+    clock="synced",
+    stream="imu0",
+    model=HAR,
+    label="idle",
+    score=0.83,
+)
 LOSS = Loss(1, "000001-00", "imu0", "har", 3, 9, LossCause.OUTBOX_FULL)
 INFO = Info(
     v=1,
@@ -83,6 +113,8 @@ REPORTED = Reported(
     reason=Reason.UNTRUSTED,
 )
 
+SENT = [PREDICTION, EVENT, STATE, LOSS, INFO, REPORTED]
+
 
 def want(**fields: Any) -> bytes:
     return json.dumps({"v": 1, "blob": SHA, "missing": "3", **fields}).encode()
@@ -98,6 +130,19 @@ def test_prediction_is_the_contracts_example() -> None:
     assert decode(EXAMPLE.encode(), Prediction) == PREDICTION
 
 
+def test_what_only_some_predictions_have_leaves_the_others_their_bytes() -> None:
+    assert encode(PREDICTION) == b"".join(line.strip().encode() for line in EXAMPLE.splitlines())
+    more = msgspec.structs.replace(
+        PREDICTION,
+        values=[("water", 61.5, "°C")],
+        boxes=[("face", 0.9, 0.25, 0.5, 0.75, 1.0)],
+    )
+    said = json.loads(encode(more))
+    assert said["values"] == [["water", 61.5, "°C"]]
+    assert said["boxes"] == [["face", 0.9, 0.25, 0.5, 0.75, 1.0]]
+    assert decode(encode(more), Prediction) == more
+
+
 def test_loss_says_from_and_to() -> None:
     assert json.loads(encode(LOSS)) == {
         "v": 1,
@@ -110,12 +155,12 @@ def test_loss_says_from_and_to() -> None:
     }
 
 
-@pytest.mark.parametrize("message", [PREDICTION, LOSS, INFO, REPORTED, Want(1, SHA, "3")])
+@pytest.mark.parametrize("message", [*SENT, Want(1, SHA, "3")])
 def test_message_reads_back(message: Any) -> None:
     assert decode(encode(message), type(message)) == message
 
 
-@pytest.mark.parametrize("message", [PREDICTION, LOSS, INFO, REPORTED, Want(1, SHA, "3")])
+@pytest.mark.parametrize("message", [*SENT, Want(1, SHA, "3")])
 def test_unknown_fields_are_ignored(message: Any) -> None:
     fields = json.loads(encode(message))
     more = {"new": {"deep": [1, None, "x"]}, **fields, "newer": 1.5}
@@ -207,7 +252,7 @@ json_values = st.recursive(
 )
 
 
-@given(st.sampled_from([PREDICTION, LOSS, INFO, REPORTED]), st.data())
+@given(st.sampled_from(SENT), st.data())
 def test_any_value_in_any_field_is_read_or_refused(message: Any, data: st.DataObject) -> None:
     fields = json.loads(encode(message))
     fields[data.draw(st.sampled_from(sorted(fields)))] = data.draw(json_values)
@@ -217,7 +262,7 @@ def test_any_value_in_any_field_is_read_or_refused(message: Any, data: st.DataOb
         return
 
 
-@given(st.sampled_from([PREDICTION, LOSS, INFO, REPORTED]), st.data())
+@given(st.sampled_from(SENT), st.data())
 def test_any_changed_byte_is_read_or_refused(message: Any, data: st.DataObject) -> None:
     raw = bytearray(encode(message))
     raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))

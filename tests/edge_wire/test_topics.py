@@ -20,6 +20,8 @@ def test_topics_are_the_contracts() -> None:
     for kind in ("want", "availability", "info", "reported", "loss"):
         assert TOPICS.device("pi-1", kind) == f"edge/v1/dev/pi-1/{kind}"
     assert TOPICS.prediction("pi-1", "imu0", "har") == "edge/v1/dev/pi-1/pred/imu0/har"
+    assert TOPICS.event("pi-1", "imu0", "har") == "edge/v1/dev/pi-1/event/imu0/har"
+    assert TOPICS.state("pi-1", "imu0", "har") == "edge/v1/dev/pi-1/state/imu0/har"
 
 
 def test_root_stands_before_every_topic() -> None:
@@ -41,8 +43,10 @@ def test_chunk_is_read_back(number: int) -> None:
     assert TOPICS.read_chunk(TOPICS.chunk(SHA, number)) == (SHA, number)
 
 
-def test_prediction_is_read_as_its_device() -> None:
+def test_what_a_model_says_is_read_as_its_devices() -> None:
     assert TOPICS.read_device(TOPICS.prediction("d", "imu0", "har")) == ("d", "pred")
+    assert TOPICS.read_device(TOPICS.event("d", "imu0", "har")) == ("d", "event")
+    assert TOPICS.read_device(TOPICS.state("d", "imu0", "har")) == ("d", "state")
 
 
 @pytest.mark.parametrize(
@@ -57,6 +61,8 @@ def test_prediction_is_read_as_its_device() -> None:
         "edge/v1/dev//info",
         "edge/v1/dev/+/info",
         "edge/v1/dev/d/pred/imu0",
+        "edge/v1/dev/d/event/imu0/har/x",
+        "edge/v1/dev/d/xevent/imu0/har",
         "edge/v1/dev/d/pred/imu0/har/x",
         "edge/v1/dev/d/want/imu0/har",
         "edge/v1/dev/d/#",

@@ -12,8 +12,8 @@ from onnx import helper, numpy_helper, parser
 from convert.given import source
 from convert.given.source import check_input, choose_outputs, first_line, read_onnx, show_shape
 from convert.given.spec import EMPTY, Spec, SpecFile, read_spec
+from edge_bundle.decision.rules import Classification
 from edge_bundle.errors import ConfigError, ModelRefused
-from edge_bundle.manifest import Classification
 from edge_bundle.tensor import TensorSpec
 from tests.convert.example import MODEL, SPEC, save_small
 

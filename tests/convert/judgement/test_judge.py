@@ -10,8 +10,15 @@ from convert.judgement.allowance import Allowance
 from convert.judgement.judge import BLOCK, Judge, choose_metric
 from convert.judgement.marks import Numbers
 from convert.judgement.metrics import Accuracy, Agreement, Closeness, Custom, Metric
+from edge_bundle.decision.rules import (
+    Anomaly,
+    Classification,
+    Quantity,
+    Regression,
+    Rule,
+    Score,
+)
 from edge_bundle.errors import ModelRefused, RecordingRefused
-from edge_bundle.manifest import Classification
 from edge_bundle.tensor import Float32Array
 from tests.convert.classifier import CLASSES, Told, echo, samples_of, say
 
@@ -220,7 +227,7 @@ def chosen(
     expected: Sequence[Float32Array],
     y: Numbers | None,
     name: str | None = None,
-    rule: Classification | None = None,
+    rule: Rule | None = None,
 ) -> Metric:
     names = [f"out{i}" for i in range(len(expected))]
     given = samples_of(np.zeros((8, TAKEN), np.float32), y)
@@ -252,6 +259,21 @@ def test_values_are_judged_by_closeness_and_by_no_labels() -> None:
     assert isinstance(chosen([say([0] * 8), say([1] * 8)], None), Closeness)
     with pytest.raises(RecordingRefused, match="say --metric module:function, or leave y out"):
         chosen([frames], labels)
+
+
+@pytest.mark.parametrize(
+    ("rule", "kind"),
+    [
+        (Score(("no", "yes"), 0.5), Agreement),
+        (Regression((Quantity("t", "K"),)), Closeness),
+        (Anomaly(1.0, method="direct"), Closeness),
+    ],
+)
+def test_classes_alone_are_judged_by_agreement(rule: Rule, kind: type[Metric]) -> None:
+    given = [say([0] * 8)[:, :1]]
+    assert isinstance(chosen(given, None, rule=rule), kind)
+    labelled = chosen(given, np.arange(8) % 2, rule=rule)
+    assert isinstance(labelled, Accuracy if kind is Agreement else kind)
 
 
 def test_a_decision_makes_one_score_a_class() -> None:

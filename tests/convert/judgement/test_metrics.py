@@ -21,9 +21,9 @@ from convert.judgement.metrics import (
     is_classifier,
     load_function,
 )
-from edge_bundle.decision import Classifier
+from edge_bundle.decision.classes import Classifier
+from edge_bundle.decision.rules import Classification, Score
 from edge_bundle.errors import ConfigError
-from edge_bundle.manifest import Classification
 from edge_bundle.tensor import Float32Array
 from tests.convert.classifier import say
 
@@ -79,16 +79,29 @@ scores = st.lists(
 )
 
 
-@given(scores, st.sampled_from(["none", "softmax"]), st.sampled_from([0.0, 0.5, 0.9]))
+@given(
+    scores,
+    st.sampled_from(["none", "softmax", "sigmoid"]),
+    st.sampled_from([0.0, 0.5, 0.9]),
+    st.dictionaries(st.sampled_from(LABELS), st.sampled_from([0.3, 0.7])),
+)
 def test_answers_are_those_of_a_device(
-    rows: list[list[float]], activation: Any, threshold: float
+    rows: list[list[float]], activation: Any, threshold: float, thresholds: dict[str, float]
 ) -> None:
-    rule = Classification(LABELS, activation=activation, threshold=threshold)
+    rule = Classification(LABELS, activation=activation, threshold=threshold, thresholds=thresholds)
     found = answers(np.asarray(rows, np.float32), rule)
     device = Classifier(rule)
     with np.errstate(invalid="ignore"):
         expected = [device.decide(np.asarray(row, np.float32)).label for row in rows]
     assert [LABELS[i] if i != UNKNOWN else "unknown" for i in found.tolist()] == expected
+
+
+@pytest.mark.parametrize("activation", ["none", "sigmoid"])
+def test_yes_and_no_are_the_answers_to_one_value(activation: Any) -> None:
+    rule = Score(("no", "yes"), threshold=0.5, activation=activation)
+    rows = np.asarray([[-2.0], [0.2], [0.5], [7.0], [np.nan]], np.float32)
+    yes = [0, 0, 1, 1] if activation == "none" else [0, 1, 1, 1]
+    assert answers(rows, rule).tolist() == [*yes, UNKNOWN]
 
 
 def test_a_score_that_rounds_to_the_threshold_reaches_it() -> None:

@@ -1,0 +1,140 @@
+"""From the decisions of one model on one stream to what is told of them.
+
+Which predictions are published, events with one id from their beginning to their end, and the
+confirmed state. Used by the worker alone; time comes in with the windows.
+"""
+
+from collections.abc import Iterator
+from itertools import count
+from typing import Final, Literal
+
+from msgspec import UNSET, Struct
+
+from edge_agent.clock import WallClock
+from edge_bundle.decision.decider import Decider
+from edge_bundle.decision.events import Action, Cause, Tracker
+from edge_bundle.decision.outcome import Decision
+from edge_bundle.decision.pace import Pace
+from edge_bundle.decision.rules import event_labels
+from edge_wire.messages import Event, ModelId, State, encode
+
+NS_PER_MS: Final = 1e6
+
+
+class Note(Struct, frozen=True):
+    """A message beside the predictions, ready to send."""
+
+    kind: Literal["event", "state"]
+    n: int
+    """Of an event: which message of its model's it is."""
+    payload: bytes
+
+
+class Teller:
+    """Tells of one model after another, on one stream."""
+
+    def __init__(
+        self, model: str, stream: str, boot: str, clock: WallClock, numbers: Iterator[int]
+    ) -> None:
+        """Take the place's names, and where the numbers of its device's events come from."""
+        self._model = model
+        self._stream = stream
+        self._boot = boot
+        self._clock = clock
+        self._numbers = numbers
+        self._counted = count()
+        self._pace: Pace | None = None
+        self._tracker: Tracker | None = None
+        self._decider: Decider | None = None
+        self._identity = ModelId("", "", "")
+        self._state: str | None = None
+        self._last_ns = 0
+        self._pending: list[Note] = []
+        self.quiet = True
+        """Whether every prediction is published, and nothing beside."""
+
+    def begin(self, decider: Decider, identity: ModelId) -> None:
+        """Go on with another model: what the one before had going ends."""
+        self._pending += self._break_off("model")
+        rule = decider.rule
+        self._decider, self._identity, self._state = decider, identity, None
+        pace = Pace(rule)
+        self._pace = None if pace.all else pace
+        self.quiet = pace.all and rule.events is None and not self._pending
+        self._tracker = (
+            Tracker(rule.events, event_labels(rule), self._numbers) if rule.events else None
+        )
+
+    def publishes(self, decision: Decision, at_ns: int) -> bool:
+        """Tell whether the prediction of a window is published; asked once for each."""
+        return self._pace is None or self._pace.wants(at_ns, decision.label)
+
+    def push(self, decision: Decision, at_ns: int, broken: bool) -> tuple[Note, ...]:
+        """Take the decision of the next window; return what is to be told.
+
+        Args:
+            decision: of the model that ``begin`` was told of last.
+            at_ns: monotonic time of the window's end.
+            broken: the window does not follow the one before.
+        """
+        tracker, decider = self._tracker, self._decider
+        if tracker is None or decider is None:
+            return self._take_pending() if self._pending else ()
+        notes = self._break_off("gap") if broken else []
+        self._last_ns = at_ns
+        notes += [self._note(a) for a in tracker.push(at_ns, decision.label, decider.level)]
+        if tracker.state is not None and tracker.state != self._state:
+            self._state = tracker.state
+            notes.append(self._note_state(decision, at_ns))
+        return (*self._take_pending(), *notes)
+
+    def end(self) -> tuple[Note, ...]:
+        """Let no window follow; return the ends of what went on."""
+        self._pending += self._break_off("stopped")
+        return self._take_pending()
+
+    def _take_pending(self) -> tuple[Note, ...]:
+        pending, self._pending = tuple(self._pending), []
+        return pending
+
+    def _break_off(self, cause: Cause) -> list[Note]:
+        if self._tracker is None:
+            return []
+        return [self._note(a) for a in self._tracker.break_off(self._last_ns, cause)]
+
+    def _note(self, action: Action) -> Note:
+        n = next(self._counted)
+        event = Event(
+            v=1,
+            boot=self._boot,
+            id=f"{self._boot}-{action.number}",
+            n=n,
+            kind=action.kind,
+            t=self._clock.utc(action.at_ns),
+            start=self._clock.utc(action.start_ns),
+            duration_ms=round((action.at_ns - action.start_ns) / NS_PER_MS, 3),
+            clock=self._clock.state(),
+            stream=self._stream,
+            model=self._identity,
+            label=action.label,
+            score=action.score,
+            peak=action.peak,
+            cause=action.cause or UNSET,
+        )
+        return Note("event", n, encode(event))
+
+    def _note_state(self, decision: Decision, at_ns: int) -> Note:
+        label, score = self._state or "", decision.score
+        if label != decision.label and self._decider is not None:  # an event of it goes on
+            score = max(self._decider.level(label), 0.0)
+        state = State(
+            v=1,
+            boot=self._boot,
+            t=self._clock.utc(at_ns),
+            clock=self._clock.state(),
+            stream=self._stream,
+            model=self._identity,
+            label=label,
+            score=score,
+        )
+        return Note("state", 0, encode(state))

@@ -1,0 +1,147 @@
+"""The way from what a model gives to a decision: the kind of rule, and what the last windows say.
+
+It remembers the last windows of one stream, until ``reset``.
+"""
+
+from collections import Counter, deque
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from msgspec.structs import replace
+
+from edge_bundle.decision.activation import shorten
+from edge_bundle.decision.classes import Classifier
+from edge_bundle.decision.detecting import Detector
+from edge_bundle.decision.outcome import Decision
+from edge_bundle.decision.rules import (
+    UNKNOWN,
+    Anomaly,
+    Classification,
+    Detection,
+    Regression,
+    Rule,
+    Score,
+)
+from edge_bundle.decision.values import Alarm, Gauge, Scorer
+from edge_bundle.tensor import Array, Float32Array
+
+
+class Kind(Protocol):
+    """What a kind of rule does with one window."""
+
+    needs_input: bool
+    """Whether ``read`` wants what the model was given."""
+
+    def read(self, scores: Float32Array, taken: Array | None = None) -> Array:
+        """Return the values that a mean may be made of, and that ``judge`` takes."""
+
+    def judge(self, values: Array) -> Decision:
+        """Return the answer to values; ``unknown``, 0 and no ``top`` where one is not finite."""
+
+    def level(self, label: str) -> float:
+        """Return how much spoke for a label in what was judged last."""
+
+
+class Decider:
+    """Judges the windows of one stream in turn."""
+
+    def __init__(self, rule: Rule, shapes: Sequence[tuple[int, ...]]) -> None:
+        """Take a rule and the shapes of the outputs that it reads, which fit each other."""
+        self.rule = rule
+        kind = _make_kind(rule, shapes)
+        self.needs_input = kind.needs_input
+        self.level, self._read, self._judge = kind.level, kind.read, kind.judge
+        smoothing = rule.smoothing
+        count = smoothing.windows if smoothing else 0
+        self._mean = Mean(count) if smoothing and smoothing.method == "mean" else None
+        self._majority = Majority(count) if smoothing and smoothing.method == "majority" else None
+        self._plain = smoothing is None
+
+    def decide(self, scores: Float32Array, taken: Array | None = None) -> Decision:
+        """Judge the next window.
+
+        Args:
+            scores: float32, the outputs that the rule reads, one after another.
+            taken: the real values that the model was given, where ``needs_input``.
+        """
+        values = self._read(scores, taken)
+        if self._plain:
+            return self._judge(values)
+        if self._mean is not None:
+            if not np.isfinite(values).all():
+                self._mean.reset()  # it would be in the mean of all that follow
+                return self._judge(values)
+            decision = self._judge(self._mean.push(values))
+            return decision if self._mean.full else replace(decision, label=UNKNOWN)
+        decision = self._judge(values)
+        return decision if self._majority is None else self._majority.push(decision)
+
+    def reset(self) -> None:
+        """Forget the windows before: the next one does not follow them."""
+        if self._mean is not None:
+            self._mean.reset()
+        if self._majority is not None:
+            self._majority.reset()
+
+
+class Mean:
+    """The mean of the last windows."""
+
+    def __init__(self, windows: int) -> None:
+        self._windows = windows
+        self._count = 0
+        self._kept = np.empty((0, 0))
+
+    @property
+    def full(self) -> bool:
+        """Whether there are as many windows as are wanted."""
+        return self._count >= self._windows
+
+    def push(self, values: Array) -> Array:
+        """Return the mean of the last windows, or of those that there are, float64 [n]."""
+        if self._kept.shape[1] != values.size:
+            self._kept = np.empty((self._windows, values.size))
+        self._kept[self._count % self._windows] = values
+        self._count += 1
+        mean: Array = self._kept[: self._count].mean(axis=0)
+        return mean
+
+    def reset(self) -> None:
+        """Forget all windows."""
+        self._count = 0
+
+
+class Majority:
+    """The label that most of the last windows had; of two as frequent the newer one."""
+
+    def __init__(self, windows: int) -> None:
+        self._kept: deque[tuple[str, float]] = deque(maxlen=windows)
+
+    def push(self, decision: Decision) -> Decision:
+        """Return a decision with the majority's label, and the mean score of those that said it."""
+        self._kept.append((decision.label, decision.score))
+        if len(self._kept) != self._kept.maxlen:
+            return replace(decision, label=UNKNOWN)
+        # A counter keeps the order in which it first met its keys: the newest first.
+        ((label, count),) = Counter(label for label, _ in reversed(self._kept)).most_common(1)
+        score = sum(score for said, score in self._kept if said == label) / count
+        return replace(decision, label=label, score=shorten(score))
+
+    def reset(self) -> None:
+        """Forget all windows."""
+        self._kept.clear()
+
+
+def _make_kind(rule: Rule, shapes: Sequence[tuple[int, ...]]) -> Kind:
+    match rule:
+        case Classification():
+            return Classifier(rule)
+        case Score():
+            return Scorer(rule)
+        case Regression():
+            return Gauge(rule)
+        case Anomaly():
+            return Alarm(rule)
+        case Detection():
+            return Detector(rule, shapes)
