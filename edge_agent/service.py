@@ -18,6 +18,7 @@ from edge_agent.assembly import (
     describe_site,
     make_feeds,
     open_store,
+    speed,
     take_in_bundles,
 )
 from edge_agent.capture import Capture
@@ -86,7 +87,7 @@ class Service:
             self._updater.add(slot, shapes[model.stream])
         self._worker = Worker(list(self._feeds.values()), wake, self._give)
         self._captures = [
-            Capture(self._feeds[t.name], s, self._note_end(t.name))
+            Capture(self._feeds[t.name], s, self._note_state(t.name), speed(t))
             for t, s in zip(config.source, sources, strict=True)
         ]
         self._ending = False
@@ -155,7 +156,7 @@ class Service:
     def _give(self, made: Made) -> None:
         self._outbox.put(Entry((made.stream, made.model), made.seq, made.payload))
 
-    def _note_end(self, stream: str) -> Callable[[str, str], None]:
+    def _note_state(self, stream: str) -> Callable[[str, str], None]:
         def note(state: str, detail: str) -> None:
             log.info("source %s %s %s", stream, state, detail)
             self._reporter.change_info(lambda info: _with_stream(info, stream, state, detail))

@@ -69,8 +69,7 @@ def _read_rows(
         values.append([_number(where, name, row[name]) for name in names])
         if timed:
             cell = row[timed]
-            instant = _instant(cell) if timed == TIMESTAMP else None
-            times.append(_number(where, timed, cell) if instant is None else instant)
+            times.append(_number(where, timed, _instant(cell) if timed == TIMESTAMP else cell))
             if not np.isfinite(times[-1]):
                 raise RecordingRefused(f"{where}{timed}: {cell!r}, expected a time")
         labels.append((row[LABEL] or "") if labelled else "")
@@ -90,12 +89,15 @@ def _number(where: str, column: str, cell: Any) -> float:
         raise RecordingRefused(f"{where}{column}: {cell!r}, expected a number") from None
 
 
-def _instant(cell: Any) -> float | None:
-    """Return an ISO 8601 time as seconds since 1970, UTC where it names no zone."""
+def _instant(cell: Any) -> Any:
+    """Return an ISO 8601 time as seconds since 1970, UTC where it names no zone; else the cell."""
+    text = str(cell).strip()
+    if "-" not in text[1:] and ":" not in text:  # a number: newer Pythons read some as dates
+        return cell
     try:
-        when = datetime.fromisoformat(str(cell).strip().replace("Z", "+00:00"))
+        when = datetime.fromisoformat(text.replace("Z", "+00:00"))
     except ValueError:
-        return None
+        return cell
     return (when if when.tzinfo else when.replace(tzinfo=timezone.utc)).timestamp()
 
 

@@ -120,7 +120,7 @@ def _find_breaks(
         before = _on_time(late_s[max(begin, i + 1 - LOOK) : i + 1])
         after = _on_time(late_s[i + 1 : min(end, i + 1 + reach)])
         lost = round((after - before) / usual_s)
-        if lost > 0:
+        if lost > (0 if even else 1):  # one alone is within an uneven clock's own steps
             breaks.append(Break(i + 1, lost, float(steps[i])))
             begin = i + 1
     return tuple(breaks)

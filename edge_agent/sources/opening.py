@@ -17,3 +17,15 @@ def open_source(loaded: LoadedConfig, index: int) -> Source:
             from edge_agent.sources.replay import open_replay
 
             return open_replay(loaded, index, table)
+        case tables.Mqtt():
+            from edge_agent.sources.mqtt import open_mqtt
+
+            return open_mqtt(loaded, index, table)
+        case tables.Host():
+            from edge_agent.sources.host import open_host
+
+            return open_host(loaded, index, table)
+        case tables.Hwmon():
+            from edge_agent.sources.hwmon import open_hwmon
+
+            return open_hwmon(loaded, index, table)

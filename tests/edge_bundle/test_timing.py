@@ -14,7 +14,8 @@ Times = npt.NDArray[np.float64]
 
 
 def even(count: int, rate_hz: float = 100.0) -> Times:
-    return np.arange(count, dtype=np.float64) / rate_hz
+    times: Times = np.arange(count) / rate_hz
+    return times
 
 
 def without(times: Times, first: int, count: int) -> Times:
@@ -23,7 +24,7 @@ def without(times: Times, first: int, count: int) -> Times:
 
 def delayed(times: Times, first: int, count: int) -> Times:
     """Return times as of samples that were held up, and came at once with the last of them."""
-    late = times.copy()
+    late: Times = times.copy()
     late[first : first + count] = times[first + count]
     return late
 

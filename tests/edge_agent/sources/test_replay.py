@@ -97,11 +97,11 @@ def test_stop_ends_a_replay_at_its_next_wait(monkeypatch: pytest.MonkeyPatch) ->
 # --- opened from a configuration
 
 
-def open_one(folder: Path, table: str) -> Source:
+def open_one(folder: Path, table: str, kind: str | None = "replay") -> Source:
     config = folder / "edge.toml"
+    head = f'kind = "{kind}"\n' if kind else ""
     config.write_text(
-        '[device]\nid = "d1"\n[store]\npath = "s"\n[[source]]\nname = "a"\nkind = "replay"\n'
-        + table
+        f'[device]\nid = "d1"\n[store]\npath = "s"\n[[source]]\nname = "a"\n{head}{table}'
     )
     return open_source(load_config(config), 0)
 
