@@ -119,6 +119,6 @@ def make_feeds(config: Config, shapes: Shapes, wake: threading.Event) -> dict[st
     for table in config.source:
         shape = shapes[table.name]
         capacity = max(RING_SAMPLES, int(RING_S * shape.rate_hz))
-        ring = Ring(capacity, len(shape.channels), shape.rate_hz * speed(table))
+        ring = Ring(capacity, len(shape.channels), shape.rate_hz, speed(table))
         feeds[table.name] = Feed(table.name, ring, table.policy, wake)
     return feeds

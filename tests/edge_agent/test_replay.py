@@ -115,6 +115,9 @@ def test_json_is_one_line_for_each_prediction_and_a_summary(bundle: Path) -> Non
         "accuracy",
         "seconds",
         "windows_per_second",
+        "gaps",
+        "lost_samples",
+        "duplicates",
     }
     assert last["summary"]["windows"] == 18
 
