@@ -19,12 +19,14 @@ where its steps differ."""
 EVEN: Final = 0.15
 """Of the usual step: an even clock's median step is off by less."""
 LOOK: Final = 24
-"""So many samples on each side of a long step tell what was on time, and behind it twice as many
-more as would have come in it."""
+"""So many samples on each side of a long step tell what was on time, and twice as many more as
+would have come in it."""
+MOST_LATE: Final = 128
+"""More samples than this do not come in one burst."""
 ON_TIME: Final = 0.2
 """That part of them is at least on time; the least of them may be a stamp written twice."""
 SPAN: Final = 64
-"""The usual step is the median over spans of so many, or a burst of late samples would bend it."""
+"""Over so many samples, batches that bear one time even out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +73,17 @@ def read_times(times_s: npt.NDArray[np.float64]) -> Timing:
     """
     steps = np.diff(times_s)
     duplicates = int(np.count_nonzero(steps == 0))
-    usual_s = _usual(times_s, steps)
+    usual_s, rough = _usual(times_s, steps)
     if usual_s is None:
         return Timing(None, duplicates=duplicates)
-    breaks: tuple[Break, ...] = ()
-    for _ in range(2):  # the second time by the rate that the first found
-        breaks = _find_breaks(times_s, steps, usual_s)
-        usual_s = _mean(times_s, breaks) or usual_s
+    breaks = _find_breaks(times_s, steps, usual_s)
+    mean_s = _mean(times_s, breaks) or usual_s
+    if rough:
+        breaks = _find_breaks(times_s, steps, mean_s)
+        mean_s = _mean(times_s, breaks) or mean_s
     jumps = int(np.count_nonzero(steps < 0))
     late = int(np.count_nonzero(steps > GAP_STEPS[1] * usual_s)) - len(breaks) + jumps
-    return Timing(1 / usual_s, breaks, duplicates, jumps, max(0, late))
+    return Timing(1 / mean_s, breaks, duplicates, jumps, max(0, late))
 
 
 def runs(samples: int, breaks: Sequence[Break]) -> list[tuple[int, int]]:
@@ -89,14 +92,24 @@ def runs(samples: int, breaks: Sequence[Break]) -> list[tuple[int, int]]:
     return [(a, b) for a, b in pairwise(edges) if a < b]
 
 
-def _usual(times_s: npt.NDArray[np.float64], steps: npt.NDArray[np.float64]) -> float | None:
+def _usual(
+    times_s: npt.NDArray[np.float64], steps: npt.NDArray[np.float64]
+) -> tuple[float | None, bool]:
+    """Return the usual time from one sample to the next, and whether that is a rough guess.
+
+    Not the mean: samples that came in batches of one time have no first step.
+    """
+    forward = steps[steps > 0]
+    if not forward.size:
+        return None, True
+    step_s = float(np.median(forward))
     span = min(SPAN, max(1, len(steps) // 4))
     spans = (times_s[span:] - times_s[:-span]) / span
-    for found in (spans, steps):
-        forward = found[found > 0]
-        if forward.size:
-            return float(np.median(forward))
-    return None
+    spans = spans[spans > 0]
+    span_s = float(np.median(spans)) if spans.size else step_s
+    # Where most steps are alike one of them is a guess that no gap can bend.
+    rough = float(np.mean(np.abs(steps - step_s) < EVEN * step_s)) > 0.5
+    return (step_s if rough else span_s), rough
 
 
 def _find_breaks(
@@ -106,19 +119,19 @@ def _find_breaks(
     even = np.median(np.abs(steps - usual_s)) < EVEN * usual_s
     least = GAP_STEPS[0] if even else GAP_STEPS[1]
     found = np.flatnonzero((steps < 0) | (steps > least * usual_s)).tolist()
+    # As far as the clock goes on: what follows a very long step says nothing of one before it.
+    alone = np.flatnonzero((steps < 0) | (steps > LOOK * usual_s))
+    ends = [*(alone + 1).tolist(), len(times_s)]
     breaks: list[Break] = []
     begin = 0
-    for number, i in enumerate(found):
+    for i, next_alone in zip(found, np.searchsorted(alone, found, "right").tolist(), strict=True):
         if steps[i] < 0:
             breaks.append(Break(i + 1, 0, 0.0))
             begin = i + 1
             continue
-        # As far as the clock goes on: what follows another long step says nothing of this one.
-        following = next((j for j in found[number + 1 :] if _stands_alone(steps, j, usual_s)), None)
-        end = len(times_s) if following is None else following + 1
-        reach = LOOK + 2 * int(steps[i] / usual_s)
-        before = _on_time(late_s[max(begin, i + 1 - LOOK) : i + 1])
-        after = _on_time(late_s[i + 1 : min(end, i + 1 + reach)])
+        reach = LOOK + 2 * min(MOST_LATE, int(steps[i] / usual_s))
+        before = _on_time(late_s[max(begin, i + 1 - reach) : i + 1])
+        after = _on_time(late_s[i + 1 : min(ends[next_alone], i + 1 + reach)])
         lost = round((after - before) / usual_s)
         if lost > (0 if even else 1):  # one alone is within an uneven clock's own steps
             breaks.append(Break(i + 1, lost, float(steps[i])))
@@ -128,10 +141,6 @@ def _find_breaks(
 
 def _on_time(late_s: npt.NDArray[np.float64]) -> float:
     return float(np.quantile(late_s, ON_TIME))
-
-
-def _stands_alone(steps: npt.NDArray[np.float64], i: int, usual_s: float) -> bool:
-    return bool(steps[i] < 0 or steps[i] > LOOK * usual_s)
 
 
 def _mean(times_s: npt.NDArray[np.float64], breaks: Sequence[Break]) -> float | None:

@@ -46,6 +46,21 @@ def test_samples_that_came_late_are_all_there() -> None:
     assert replace(found, rate_hz=None) == Timing(None, (), 13, 0, 1)
 
 
+@pytest.mark.parametrize("batch", [4, 32])
+def test_batches_that_bear_one_time_lose_nothing(batch: int) -> None:
+    times = np.ceil((np.arange(960) + 1) / batch) * batch / 100.0
+    found = read_times(times)
+    assert found.breaks == ()
+    assert found.rate_hz == pytest.approx(100, rel=2 * batch / 960)
+
+
+def test_runs_of_three_are_told_apart() -> None:
+    times = np.arange(12) / 10 + np.arange(12) // 3 * 2.0
+    found = read_times(times)
+    assert [(b.position, b.lost) for b in found.breaks] == [(3, 20), (6, 20), (9, 20)]
+    assert found.rate_hz == pytest.approx(10)
+
+
 def test_loss_is_found_among_late_samples() -> None:
     found = read_times(without(delayed(delayed(even(600), 100, 4), 400, 4), 250, 7))
     assert [(b.position, b.lost) for b in found.breaks] == [(250, 7)]
