@@ -20,6 +20,8 @@ LARGEST_RATIO: Final = 100.0
 HALF_TAPS: Final = 10
 """Taps on each side for every input or output sample, whichever are further apart."""
 BETA: Final = 5.0
+BLOCK: Final = 1024
+"""Outputs that are made at once: their inputs stand in memory side by side."""
 
 
 class Resampler(Protocol):
@@ -150,19 +152,22 @@ class Polyphase(_Run):
         weights = np.zeros(taps * up)
         weights[: 2 * self._half + 1] = _low_pass(self._half, max(up, down)) * up
         self._weights = weights.reshape(taps, up).T.copy()
+        self._back = np.arange(taps)
 
     def push(self, samples: Float32Array) -> Float32Array:
         """Take samples, return samples; see ``Resampler``."""
         held, at, positions = self._take(samples, self._half)
         up = self.step.denominator
         newest, phase = (positions + self._half) // up, (positions + self._half) % up
-        out = np.zeros((len(positions), samples.shape[1]))
-        # Tap after tap: a sum's order, and with it the last bit, must not depend on the chunks.
-        for tap in range(self._weights.shape[1] if len(positions) else 0):
+        out = np.empty((len(positions), samples.shape[1]), np.float32)
+        for begin in range(0, len(out), BLOCK):
+            part = slice(begin, begin + BLOCK)
             # A tap of weight 0 may reach before the run.
-            out += held[np.maximum(newest - tap, 0)] * self._weights[phase, tap][:, None]
+            seen = held[np.maximum(newest[part, None] - self._back, 0)]
+            # Not a product of matrices: its last bit may depend on how many there are.
+            out[part] = (seen * self._weights[phase[part]][:, :, None]).sum(axis=1)
         self._keep(held, at, self._half)
-        return out.astype(np.float32)
+        return out
 
 
 def _low_pass(half: int, narrow: int) -> Array:
