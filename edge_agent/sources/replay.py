@@ -17,6 +17,8 @@ from edge_bundle.timing import Break
 
 TICK_S: Final = 0.02
 """A replay wakes up at most this often; it gives all the samples that are due."""
+LONGEST_S: Final = 3600.0
+"""A gap of years is waited for piece by piece: no clock takes that many seconds at once."""
 CHUNK: Final = 256
 """Samples given at once where they are given as fast as they are taken."""
 SOUND: Final = "audio"
@@ -87,7 +89,9 @@ class Replay:
                 end = min(at + due, count)
                 yield at, end, int(begin_ns + end * period_ns)
                 at = end
-            elif wait(max(TICK_S, (begin_ns + (at + 1) * period_ns - now_ns) / 1e9)):
+            elif wait(
+                min(LONGEST_S, max(TICK_S, (begin_ns + (at + 1) * period_ns - now_ns) / 1e9))
+            ):
                 yield at, at, now_ns
                 return
 
