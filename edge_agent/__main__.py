@@ -43,7 +43,7 @@ def run(config: Path, verbose: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON line for each prediction.")
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
 def replay(bundle: Path, recording: str, as_json: bool, threads: int) -> None:
-    """Run BUNDLE over RECORDING (.npz or .csv, or FILE#0-2,5), without a broker.
+    """Run BUNDLE over RECORDING (.npz, .csv or .wav, or FILE#0-2,5), without a broker.
 
     With --json an event is {"event": …}, a confirmed label {"state": …}.
     """
@@ -70,6 +70,9 @@ def replay(bundle: Path, recording: str, as_json: bool, threads: int) -> None:
         sys.stdout.write(
             f"; {summary.accuracy:.1%} of {summary.labelled_windows} labelled windows right"
         )
+    if summary.gaps:
+        gaps = f"{summary.gaps} gap{'s' * (summary.gaps != 1)}"
+        sys.stdout.write(f"; {gaps} with {summary.lost_samples} samples lost")
     sys.stdout.write("\n")
 
 

@@ -3,15 +3,17 @@
 import platform
 import threading
 from collections.abc import Mapping
+from math import inf
 from typing import Final
 
 import numpy as np
 
+from edge_agent import source_tables as tables
 from edge_agent.config import Config, LoadedConfig
 from edge_agent.feed import Feed, Policy
 from edge_agent.fit import Refused, Site, StreamShape, check_stream, check_thresholds
 from edge_agent.ring import Ring
-from edge_agent.source_tables import Camera, Replay, Source
+from edge_agent.source_tables import Camera, Source
 from edge_agent.store import Store, StoreInUse
 from edge_bundle import VERSION
 from edge_bundle.errors import ArtifactRefused
@@ -121,13 +123,19 @@ def describe_site(config: Config) -> Site:
     )
 
 
+def speed(table: tables.Source) -> float:
+    """Return how many times faster than in its own time a source gives its samples."""
+    if not isinstance(table, tables.Replay):
+        return 1.0
+    return inf if table.factor == "max" else table.factor
+
+
 def make_feeds(config: Config, shapes: Shapes, wake: threading.Event) -> dict[str, Feed]:
     """Return the memory of each stream."""
     feeds = {}
     for table in config.source:
         shape = shapes[table.name]
-        factor = table.factor if isinstance(table, Replay) else 1.0
-        ring = Ring(_capacity(table, shape), len(shape.channels), shape.rate_hz * factor)
+        ring = Ring(_capacity(table, shape), len(shape.channels), shape.rate_hz, speed(table))
         # A memory of the newest blocks alone is what makes ``latest``.
         policy: Policy = "block" if table.policy == "block" else "drop_oldest"
         feeds[table.name] = Feed(table.name, ring, policy, wake)

@@ -1,30 +1,49 @@
-"""The thread of one source: from its chunks into the feed, and what becomes of it on the record."""
+"""The thread of one source: from its chunks into the feed, again and again where it fails."""
 
 import logging
+import random
 import threading
+import time
 from collections.abc import Callable
+from math import inf
+from typing import Final
 
 from edge_agent.feed import Feed
-from edge_agent.sources.source import Source
+from edge_agent.intake import Intake
+from edge_agent.retry import Retry
+from edge_agent.sources.source import Source, Telling
+from edge_bundle.errors import ArtifactRefused, ConfigError
+
+TELL_S: Final = 10.0
+"""What is wrong with a source's samples is told this often, where it changed."""
+Note = Callable[[str, str], None]
+"""Takes ``running``, ``retrying``, ``failed`` or ``ended``, and the detail."""
 
 log = logging.getLogger(__name__)
 
 
 class Capture:
-    """Runs one source until it ends, fails, or is stopped."""
+    """Runs one source until it ends or is stopped."""
 
-    def __init__(self, feed: Feed, source: Source, ended: Callable[[str, str], None]) -> None:
+    def __init__(self, feed: Feed, source: Source, note: Note, speed: float = 1.0) -> None:
         """Describe a capture.
 
         Args:
             feed: where the samples go.
             source: where they come from.
-            ended: called with ``ended`` or ``failed``, and the detail.
+            note: told what becomes of the source.
+            speed: how many times faster than in its own time the source gives its samples.
         """
         self._feed = feed
         self._source = source
-        self._ended = ended
+        self._note = note
+        self._intake = Intake(source.shape, speed)
         self._stopping = threading.Event()
+        self._told = ""
+        self._tell_at_s = 0.0
+        self._failed = False
+        self._began_s = inf
+        """When the first sample since the last failure came; infinite: none has."""
         self._thread = threading.Thread(target=self._run, name=f"source-{feed.name}", daemon=True)
 
     def start(self) -> None:
@@ -38,14 +57,68 @@ class Capture:
         self._thread.join()
 
     def _run(self) -> None:
-        try:
-            for chunk in self._source.chunks(self._stopping.wait):
-                if self._stopping.is_set():
-                    return
-                self._feed.put(chunk)
-        except Exception as error:  # whatever a source does, the other streams go on
-            log.exception("source %s failed", self._feed.name)
-            self._ended("failed", str(error) or type(error).__name__)
-        else:
-            if not self._stopping.is_set():
-                self._ended("ended", "")
+        retry = Retry()
+        while not self._stopping.is_set():
+            self._began_s = inf
+            try:
+                self._capture()
+            except (ArtifactRefused, ConfigError) as error:  # no time mends these
+                log.exception("source %s failed", self._feed.name)
+                self._note("failed", str(error))
+                return
+            except Exception as error:  # whatever a source does, the other streams go on
+                ran_s = max(0.0, time.monotonic() - self._began_s)
+                delay_s = retry.failed(ran_s, random.random())  # noqa: S311
+                self._fail(str(error) or type(error).__name__, delay_s)
+                self._stopping.wait(delay_s)
+            else:
+                if not self._stopping.is_set():
+                    self._note("ended", self._problems())
+                return
+
+    def _capture(self) -> None:
+        for chunk in self._source.chunks(self._wait):
+            if self._stopping.is_set():
+                return
+            if (good := self._intake.accept(chunk)) is not None:
+                self._began_s = min(self._began_s, time.monotonic())
+                if self._failed:
+                    self._failed = False
+                    self._told = self._problems()
+                    self._note("running", self._told)
+                self._feed.put(good)
+            self._tell()
+
+    def _fail(self, why: str, delay_s: float) -> None:
+        self._intake.interrupted()
+        # Once with where it happened; a source that stays away would fill the log.
+        log.warning(
+            "source %s failed: %s; next try in %.1f s",
+            self._feed.name,
+            why,
+            delay_s,
+            exc_info=not self._failed,
+        )
+        if not self._failed or why != self._told:
+            self._note("retrying", why)
+        self._failed, self._told = True, why
+
+    def _wait(self, seconds: float) -> bool:
+        self._tell()
+        return self._stopping.wait(seconds)
+
+    def _tell(self) -> None:
+        now_s = time.monotonic()
+        if now_s < self._tell_at_s or self._failed:
+            return
+        self._tell_at_s = now_s + TELL_S
+        problems = self._problems()
+        if problems != self._told:
+            self._told = problems
+            self._note("running", problems)
+
+    def _problems(self) -> str:
+        said = [self._intake.problems()]
+        if isinstance(self._source, Telling):
+            said.insert(0, self._source.problems())
+        return "; ".join(s for s in said if s)

@@ -55,5 +55,4 @@ class Feed:
 
     def _free(self) -> int:
         """Return how many samples there is room for; never none where no window is whole."""
-        ring = self._ring
-        return ring.capacity - max((ring.head - s.needs(ring) for s in self.slots), default=0)
+        return min((s.room(self._ring) for s in self.slots), default=self._ring.capacity)

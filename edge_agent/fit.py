@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isfinite
 
 from edge_bundle.decision.thresholds import override
 from edge_bundle.errors import BundleRefused
 from edge_bundle.manifest import RATE_TOLERANCE, Channel, Manifest
+from edge_bundle.resampling import rate_step
 from edge_wire.assignment import Ref, Requires, Variant
 from edge_wire.messages import Reason
 
@@ -60,7 +62,8 @@ def choose_variant(ref: Ref, site: Site) -> Variant:
 def check_stream(manifest: Manifest, found: StreamShape) -> None:
     """Refuse a version that was trained to see another stream, or none.
 
-    A unit that nobody states here is not held against it.
+    A unit that nobody states here is not held against it, nor a rate that its own policy turns
+    into the one it wants.
     Raises: Refused.
     """
     try:
@@ -80,11 +83,15 @@ def check_stream(manifest: Manifest, found: StreamShape) -> None:
                 Reason.STREAM_MISMATCH,
                 f"channel {ours.name}: the model wants {theirs.unit}, the stream has {ours.unit}",
             )
-    if not abs(found.rate_hz / wanted.rate_hz - 1) <= RATE_TOLERANCE:  # NaN is refused too
-        raise Refused(
-            Reason.STREAM_MISMATCH,
-            f"the model wants {wanted.rate_hz:g} Hz, the stream has {found.rate_hz:g} Hz",
-        )
+    if abs(found.rate_hz / wanted.rate_hz - 1) <= RATE_TOLERANCE:
+        return
+    told = f"the model wants {wanted.rate_hz:g} Hz, the stream has {found.rate_hz:g} Hz"
+    if wanted.resample == "refuse" or not isfinite(found.rate_hz):
+        raise Refused(Reason.STREAM_MISMATCH, told)
+    try:
+        rate_step(found.rate_hz, wanted.rate_hz)
+    except ValueError as error:
+        raise Refused(Reason.STREAM_MISMATCH, f"{told}: {error}") from None
 
 
 def check_thresholds(manifest: Manifest, thresholds: Mapping[str, float]) -> None:

@@ -29,6 +29,11 @@ class Summary:
     """Of the labelled windows; None where there are none."""
     seconds: float
     windows_per_second: float
+    gaps: int
+    """Places that no window spans, the ends of recordings aside."""
+    lost_samples: int
+    duplicates: int
+    """Samples with the time stamp of the one before."""
 
 
 class Replay:
@@ -69,20 +74,24 @@ class Replay:
 
     def summary(self) -> Summary:
         """Return what came of it, after ``run`` has ended."""
+        timings = [r.timing for r in self._recordings]
         return Summary(
             self._windows,
             self._labelled,
             self._right / self._labelled if self._labelled else None,
             round(self._seconds, 6),
             round(self._windows / self._seconds, 1) if self._seconds else 0.0,
+            sum(len(t.breaks) for t in timings),
+            sum(t.lost for t in timings),
+            sum(t.duplicates for t in timings),
         )
 
     def _replay(self, recording: Recording, ring: Ring, slot: Slot) -> Iterator[Made]:
         samples, first = recording.samples, ring.head
         window = self._loaded.stream.window
-        for at in range(0, len(samples), CHUNK):
-            piece = samples[at : at + CHUNK]
-            ring.append(Chunk(piece, monotonic_ns(), restart=at == 0 and first > 0))
+        for at, end, lost, restart in _pieces(recording):
+            begins = restart or (at == 0 and first > 0)
+            ring.append(Chunk(samples[at:end], monotonic_ns(), lost, begins))
             while slot.take(ring):
                 made = slot.predict()
                 if made is None:
@@ -93,6 +102,15 @@ class Replay:
                     self._labelled += 1
                     self._right += label == made.decision.label
                 yield made
+
+
+def _pieces(recording: Recording) -> Iterator[tuple[int, int, int, bool]]:
+    """Yield start and end of pieces, samples lost before them, and whether a break is there."""
+    lost = {b.position: b.lost for b in recording.timing.breaks}
+    for start, stop in recording.runs():
+        for at in range(start, stop, CHUNK):
+            begins = at == start and at in lost
+            yield at, min(at + CHUNK, stop), lost[at] if begins else 0, begins
 
 
 def _refuse(_slot: Slot, loaded: Loaded, why: str) -> None:

@@ -1,9 +1,10 @@
 """The last samples of one stream in preallocated memory. Not thread-safe: ``feed`` guards it."""
 
 from collections import deque
+from collections.abc import Hashable
 from itertools import islice
 from math import isfinite
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -27,25 +28,45 @@ class Chunk(Struct, frozen=True, gc=False):
     """Whether no window may span the place directly before these."""
 
 
+class Follower(Protocol):
+    """What is told of everything that a ring takes, as it takes it."""
+
+    def write(self, samples: Float32Array, end_ns: int) -> None:
+        """Take samples that are finite, and follow those before."""
+
+    def broke(self, lost: int) -> None:
+        """Note a break, and how many samples are lost there."""
+
+
 class Ring:
     """Positions count received samples from 0 in 64 bits; memory holds the last ``capacity``."""
 
-    def __init__(self, capacity: int, channels: int, rate_hz: float) -> None:
+    def __init__(self, capacity: int, channels: int, rate_hz: float, speed: float = 1.0) -> None:
+        """Make room for ``capacity`` samples.
+
+        Args:
+            rate_hz: in the stream's own time.
+            speed: how many times faster than that it comes; may be infinite.
+        """
         self.capacity = capacity
         self.head = 0
         """Position after the newest sample."""
-        self._period_ns = 1e9 / rate_hz
+        self.period_ns = 1e9 / (rate_hz * speed)
+        """From one sample to the next as they come."""
         self._samples = np.zeros((capacity, channels), np.float32)
         self._times = np.zeros(capacity, np.int64)
         # How far each of so many samples is behind the last, worked out once.
         self._behind_ns: npt.NDArray[np.int64] = (
-            np.arange(capacity - 1, -1, -1) * self._period_ns
+            np.arange(capacity - 1, -1, -1) * self.period_ns
         ).astype(np.int64)
         self.breaks = 0
         """How many places there were that no window may span."""
         self.lost = 0
         """How many samples were lost in all."""
         self._breaks: deque[tuple[int, int, int]] = deque(maxlen=MAX_BREAKS)
+        self.rate_hz = rate_hz
+        self.channels = channels
+        self.followers: dict[Hashable, Follower] = {}
 
     @property
     def tail(self) -> int:
@@ -65,8 +86,8 @@ class Ring:
             self._append_finite(chunk)
             return
         if lost or restart:
-            self._break(lost)
-        self._write(samples, chunk.end_ns)
+            self.broke(lost)
+        self.write(samples, chunk.end_ns)
 
     def breaks_since(self, seen: int) -> list[tuple[int, int, int]]:
         """Return the breaks behind the first ``seen``: their number, from 1, the position of the
@@ -83,7 +104,7 @@ class Ring:
         behind = len(chunk.samples) - count
         if behind <= 0:
             return chunk, None
-        end_ns = chunk.end_ns - int(behind * self._period_ns)
+        end_ns = chunk.end_ns - int(behind * self.period_ns)
         first = Chunk(chunk.samples[:count], end_ns, chunk.lost, chunk.restart)
         return first, Chunk(chunk.samples[count:], chunk.end_ns)
 
@@ -107,22 +128,26 @@ class Ring:
         for end in [*edges.tolist(), n]:
             if finite[begin]:
                 if lost or restart:
-                    self._break(lost)
-                behind_ns = int((n - end) * self._period_ns)
-                self._write(chunk.samples[begin:end], chunk.end_ns - behind_ns)
+                    self.broke(lost)
+                behind_ns = int((n - end) * self.period_ns)
+                self.write(chunk.samples[begin:end], chunk.end_ns - behind_ns)
                 lost, restart = 0, False
             else:
                 lost += end - begin
             begin = end
         if lost:
-            self._break(lost)
+            self.broke(lost)
 
-    def _break(self, lost: int) -> None:
+    def broke(self, lost: int) -> None:
+        """Note a place that no window may span, and how many samples are lost there."""
         self.breaks += 1
         self.lost += lost
         self._breaks.append((self.breaks, self.head, self.lost))
+        for follower in self.followers.values():
+            follower.broke(lost)
 
-    def _write(self, samples: Float32Array, end_ns: int) -> None:
+    def write(self, samples: Float32Array, end_ns: int) -> None:
+        """Take samples that are known to be finite, and follow those before."""
         n = len(samples)
         skipped = max(0, n - self.capacity)
         times = end_ns - self._behind_ns[self.capacity - (n - skipped) :]
@@ -135,3 +160,5 @@ class Ring:
             self._samples[:rest] = samples[skipped + first :]
             self._times[:rest] = times[first:]
         self.head += n
+        for follower in self.followers.values():
+            follower.write(samples, end_ns)

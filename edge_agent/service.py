@@ -19,6 +19,7 @@ from edge_agent.assembly import (
     describe_site,
     make_feeds,
     open_store,
+    speed,
     take_in_bundles,
 )
 from edge_agent.capture import Capture
@@ -90,7 +91,7 @@ class Service:
             self._updater.add(slot, shapes[model.stream], model.thresholds)
         self._worker = Worker(list(self._feeds.values()), wake, self._give)
         self._captures = [
-            Capture(self._feeds[t.name], s, self._note_end(t.name))
+            Capture(self._feeds[t.name], s, self._note_state(t.name), speed(t))
             for t, s in zip(config.source, sources, strict=True)
         ]
         self._ending = False
@@ -168,7 +169,7 @@ class Service:
         for note in notes:
             self._outbox.put(Entry(key, note.n, note.payload, note.kind))
 
-    def _note_end(self, stream: str) -> Callable[[str, str], None]:
+    def _note_state(self, stream: str) -> Callable[[str, str], None]:
         def note(state: str, detail: str) -> None:
             log.info("source %s %s %s", stream, state, detail)
             self._reporter.change_info(lambda info: _with_stream(info, stream, state, detail))

@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 from msgspec import Struct
 
+from edge_agent.branch import Branch, follow, release
 from edge_agent.clock import WallClock
 from edge_agent.ring import Ring
 from edge_agent.telling import Note, Teller
@@ -98,6 +99,9 @@ class Slot:
         self._trial = False
         self._identity = ModelId("", "", "")
         self._cursor: Cursor | None = None
+        self._source: Ring | None = None
+        """The stream's own ring, of which this may follow a branch at another rate."""
+        self._branch: Branch | None = None
         self._window = np.empty((0, 0), np.float32)
         self._window_ms = 0.0
         self._taken = False
@@ -123,17 +127,24 @@ class Slot:
 
     def needs(self, ring: Ring) -> int:
         """Return the position of the oldest sample that is still needed, or the ring's head."""
-        cursor = self._cursor
+        ring, cursor = self._at(ring), self._cursor
         if cursor is None:
             return ring.head
         # With a hop larger than the window, a break brings the next window forward.
         start = cursor.start if ring.breaks == self._breaks_seen else self._covered
         return min(start, cursor.start, ring.head)
 
+    def room(self, ring: Ring) -> int:
+        """Return how many samples the stream may still take before one is lost that is needed."""
+        at = self._at(ring)
+        free = at.capacity - (at.head - self.needs(ring))
+        return free if self._branch is None else self._branch.room(free)
+
     def idle(self, ring: Ring) -> bool:
         """Tell whether there is no whole window to do."""
         if self._offered is not None:
             return False
+        ring = self._at(ring)
         cursor = self._cursor
         if cursor is None:
             return True
@@ -166,9 +177,10 @@ class Slot:
             # Only now: until its prediction is made a window may be needed by another model.
             self._cursor.advance()
             self._taken = False
+        self._source = ring
         if self._offered is not None:
             self._change(ring)
-        cursor = self._cursor
+        ring, cursor = self._at(ring), self._cursor
         if cursor is None:
             return False
         if ring.breaks != self._breaks_seen or cursor.start < ring.tail:
@@ -284,8 +296,9 @@ class Slot:
         self._trial, self._fallback = False, None
         same = fallback is not None and _shape(fallback) == self._window.shape
         if fallback is not None:
-            self._install(fallback)
-            if not same:
+            if self._install(fallback):
+                same = False
+            elif not same:
                 self._taken, self._covered = False, self._covered_before
         else:
             self._gap = True  # no prediction is made of this window
@@ -301,13 +314,12 @@ class Slot:
             return
         loaded, trial, fallback = offered
         if self._cursor is None:
-            self._breaks_seen, self._lost_seen = ring.breaks, ring.lost
-            self._cursor = Cursor(1, 1, ring.head)
-            self._covered = ring.head
+            self._cursor = Cursor(1, 1)
+            self._stand(self._cursor, ring)
             self._gap = self.seq > 0  # nothing ran since the prediction before
-        wanted = loaded.stream.window
-        if wanted > ring.capacity:
-            why = f"a window of {wanted} samples; {ring.capacity} are kept of this stream"
+        wanted, kept = loaded.stream.window, self._kept(ring, loaded)
+        if wanted > kept:
+            why = f"a window of {wanted} samples; {kept} are kept of this stream"
             if self._running is None and fallback is not None:
                 self._install(fallback)
             elif self._running is None:
@@ -322,11 +334,24 @@ class Slot:
             self._fallback = self._running
         self._trial = trial
         self._install(loaded)
+        if self._fallback is not None:
+            follow(ring, self._fallback.stream)  # now: later is not under the feed's lock
+        used = [m.stream for m in (loaded, self._fallback) if m is not None]
+        release(ring, id(self), used)
 
-    def _install(self, loaded: Loaded) -> None:
+    def _install(self, loaded: Loaded) -> bool:
+        """Let a model run from the next window; tell whether that is at another place."""
         stream = loaded.stream
-        if self._cursor is not None:
+        moved = False
+        if self._cursor is not None and self._source is not None:
             self._cursor.change(stream.window, stream.hop)
+            branch = follow(self._source, stream)
+            moved = branch is not self._branch
+            if moved:
+                self._branch = branch
+                self._stand(self._cursor, self._at(self._source))
+                self._taken = False
+                self._gap = self._gap or self.seq > 0
         if self._window.shape != _shape(loaded):
             self._window = np.empty(_shape(loaded), np.float32)
         self._window_ms = round(stream.window / stream.rate_hz * 1000, 3)
@@ -335,6 +360,23 @@ class Slot:
         self._stale = True
         if loaded.inference.decider is not None:
             self._teller.begin(loaded.inference.decider, self._identity)
+        return moved
+
+    def _at(self, ring: Ring) -> Ring:
+        """Return the ring that the cursor is on."""
+        return ring if self._branch is None else self._branch.ring
+
+    def _stand(self, cursor: Cursor, ring: Ring) -> None:
+        """Begin with the ring's next sample."""
+        # The head last: a break that comes meanwhile is then one not seen yet.
+        self._breaks_seen, self._lost_seen = ring.breaks, ring.lost
+        cursor.start = self._covered = self._covered_before = ring.head
+
+    @staticmethod
+    def _kept(ring: Ring, loaded: Loaded) -> int:
+        """Return the largest window that there is room for at a model's rate."""
+        branch = follow(ring, loaded.stream)
+        return ring.capacity if branch is None else branch.most
 
 
 def _shape(loaded: Loaded) -> tuple[int, int]:

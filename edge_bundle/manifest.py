@@ -64,8 +64,8 @@ class Stream(Struct, frozen=True):
     """Samples from the start of one window to the start of the next."""
     gap: Literal["restart"] = "restart"
     """What a gap does: windows that would span it are not made."""
-    resample: Literal["refuse"] = "refuse"
-    """What another sample rate does."""
+    resample: Literal["refuse", "linear", "polyphase"] = "refuse"
+    """What another sample rate does: see ``resampling``."""
 
     @property
     def form(self) -> Form:

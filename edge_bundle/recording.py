@@ -1,36 +1,43 @@
 """Recordings: samples of a stream in a file, with labels where somebody gave them.
 
-Two formats. ``.npz``: ``values`` [samples, channels] with ``lengths`` of the recordings one
+Three formats. ``.npz``: ``values`` [samples, channels] with ``lengths`` of the recordings one
 after another, and optionally ``y`` (an index for each recording), ``y_labels``, ``channels`` and
-``rate_hz``.
-``.csv``: a header, one column for each channel, and optionally ``time_s`` or ``time_ms`` and
-``label``. ``FILE#0-2,5`` names some of a file's recordings.
+``rate_hz``. ``.csv``: see ``table``. ``.wav``: see ``wav``; its samples are in the unit of the
+stream's channels.
+``FILE#0-2,5`` names some of a file's recordings; of a ``.wav``, ``#0`` names a channel and
+``#mean`` the mean of all.
 """
 
-import csv
 import os
 import re
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from edge_bundle.errors import ConfigError, RecordingRefused
 from edge_bundle.manifest import RATE_TOLERANCE, Stream
+from edge_bundle.resampling import make_resampler
+from edge_bundle.table import read_table
 from edge_bundle.tensor import Array, Float32Array
+from edge_bundle.timing import UNTIMED, Break, Timing, read_times, runs
+from edge_bundle.wav import read_wav
 
 MAX_RECORDING_BYTES = 1 << 30
 UNLABELLED = -1
-GAP_STEPS = 3
-"""A step of so many usual ones is taken for a gap."""
+WAV_UNITS: Final = {"": 1.0, "1": 1.0, "int16": 32768.0}
+"""What a WAV file's full scale is in the units that its samples can have."""
+
+Pick = int | Literal["mean"]
+"""One channel of a WAV file, or the mean of all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """One contiguous run of samples."""
+    """Samples one after another, with breaks where some are missing."""
 
     name: str
     samples: Float32Array
@@ -40,6 +47,12 @@ class Recording:
     codes: npt.NDArray[np.int64]
     """[samples], an index into ``labels`` or ``UNLABELLED``."""
     labels: tuple[str, ...]
+    timing: Timing = UNTIMED
+    """What the samples' time stamps said, where there were any."""
+
+    def runs(self) -> list[tuple[int, int]]:
+        """Return start and stop of each run that no break is in: windows lie within them."""
+        return runs(len(self.samples), self.timing.breaks)
 
     def label(self, start: int, stop: int) -> str | None:
         """Return the label that all samples in [start, stop) share, else None."""
@@ -49,40 +62,58 @@ class Recording:
         return self.labels[int(codes[0])]
 
 
-def read_recordings(source: str | Path, stream: Stream | None) -> list[Recording]:
+def read_recordings(
+    source: str | Path, stream: Stream | None, unit: str = "", pick: Pick | None = None
+) -> list[Recording]:
     """Read the recordings of a file and check that they are what the stream describes.
 
+    Another rate than the stream's is resampled where the stream's policy says so.
+
     Args:
-        source: path to a ``.npz`` or ``.csv``, with ``#0-2,5`` for some of its recordings.
+        source: path to a ``.npz``, ``.csv`` or ``.wav``, with ``#0-2,5`` for some of its
+            recordings.
         stream: rate, channels and window that the recordings must fit; None where the caller
             judges that.
+        unit: of the samples of a ``.wav`` where there is no stream to say it.
+        pick: which of a ``.wav``'s channels, where the source does not say it.
     Raises:
         FileNotFoundError: no such file. ConfigError: a selection that cannot be.
         RecordingRefused: unreadable, other channels or rate, not finite, or no whole window.
     """
-    file, chosen = Path(source), ""
-    if not os.path.isfile(file):  # a folder or a file may have a # in its name
-        path, _, chosen = str(source).rpartition("#")
-        file = Path(path) if os.path.isfile(path) else file
-    if not os.path.isfile(file):
-        raise FileNotFoundError(f"{file}: no such recording")
+    file, chosen = _find(source)
     if file.stat().st_size > MAX_RECORDING_BYTES:
         raise RecordingRefused(f"{file}: larger than {MAX_RECORDING_BYTES} bytes")
     if file.suffix == ".npz":
         recordings = _read_npz(file)
     elif file.suffix == ".csv":
         recordings = [_read_csv(file, stream)]
+    elif file.suffix.lower() == ".wav":
+        recordings = [_read_wav(file, chosen, stream, unit, pick)]
+        chosen = ""
     else:
-        raise RecordingRefused(f"{file}: expected a .npz or a .csv file")
+        raise RecordingRefused(f"{file}: expected a .npz, .csv or .wav file")
     if not recordings:
         raise RecordingRefused(f"{file}: no recording in it")
     if chosen:
         recordings = [recordings[i] for i in _selection(file, chosen, len(recordings))]
     for recording in recordings:
         if stream is not None:
-            _check(recording, stream)
+            _check_channels(recording, stream)
         _check_finite(recording)
-    return recordings
+    if stream is None:
+        return recordings
+    return [_fit(recording, stream) for recording in recordings]
+
+
+def _find(source: str | Path) -> tuple[Path, str]:
+    """Return the file and what stands behind its #; a folder or a file may have one in its name."""
+    file, chosen = Path(source), ""
+    if not os.path.isfile(file):
+        path, _, chosen = str(source).rpartition("#")
+        file = Path(path) if os.path.isfile(path) else file
+    if not os.path.isfile(file):
+        raise FileNotFoundError(f"{file}: no such recording")
+    return file, chosen
 
 
 def _selection(file: Path, chosen: str, count: int) -> list[int]:
@@ -99,7 +130,7 @@ def _selection(file: Path, chosen: str, count: int) -> list[int]:
     return numbers
 
 
-def _check(recording: Recording, stream: Stream) -> None:
+def _check_channels(recording: Recording, stream: Stream) -> None:
     name, samples = recording.name, recording.samples
     expected = tuple(c.name for c in stream.channels)
     if samples.shape[1] != len(expected):
@@ -111,11 +142,58 @@ def _check(recording: Recording, stream: Stream) -> None:
         raise RecordingRefused(
             f"{name}: channels {', '.join(recording.channels)}, expected {', '.join(expected)}"
         )
-    rate = recording.rate_hz
+
+
+def _fit(recording: Recording, stream: Stream) -> Recording:
+    """Return a recording at the stream's rate, with at least one window in it."""
+    name, rate = recording.name, recording.rate_hz
     if rate is not None and not abs(rate / stream.rate_hz - 1) <= RATE_TOLERANCE:
-        raise RecordingRefused(f"{name}: {rate:g} Hz, the stream has {stream.rate_hz:g} Hz")
-    if len(samples) < stream.window:
-        raise RecordingRefused(f"{name}: {len(samples)} samples, one window needs {stream.window}")
+        if stream.resample == "refuse" or not rate > 0:
+            raise RecordingRefused(
+                f"{name}: {rate:g} Hz, the stream has {stream.rate_hz:g} Hz: resample it, or say "
+                'resample = "linear" or "polyphase" in [stream]'
+            )
+        recording = _resample(recording, rate, stream)
+    longest = max((b - a for a, b in recording.runs()), default=0)
+    if longest < stream.window:
+        whole = " without a gap" if recording.timing.breaks else ""
+        raise RecordingRefused(
+            f"{name}: {longest} samples{whole}, one window needs {stream.window}"
+        )
+    return recording
+
+
+def _resample(recording: Recording, rate_hz: float, stream: Stream) -> Recording:
+    """Return a recording at the stream's rate: each run by itself, each label where it was."""
+    assert stream.resample != "refuse"
+    samples, codes = recording.samples, recording.codes
+    try:
+        resampler = make_resampler(stream.resample, rate_hz, stream.rate_hz, samples.shape[1])
+    except ValueError as error:
+        raise RecordingRefused(f"{recording.name}: {error}") from None
+    lost = {b.position: b for b in recording.timing.breaks}
+    parts: list[Float32Array] = []
+    part_codes: list[npt.NDArray[np.int64]] = []
+    breaks: list[Break] = []
+    total = 0
+    for start, stop in recording.runs():
+        if start in lost:
+            missing = round(lost[start].lost / float(resampler.step))
+            breaks.append(replace(lost[start], position=total, lost=missing))
+        resampler.restart()
+        made = resampler.push(samples[start:stop])
+        numbers = resampler.first + np.arange(len(made))
+        nearest = np.rint(numbers * float(resampler.step)).astype(np.int64)
+        parts.append(made)
+        part_codes.append(codes[start + np.minimum(nearest, stop - start - 1)])
+        total += len(made)
+    return replace(
+        recording,
+        samples=np.concatenate(parts) if parts else samples[:0],
+        codes=np.concatenate(part_codes) if parts else codes[:0],
+        rate_hz=stream.rate_hz,
+        timing=replace(recording.timing, breaks=tuple(breaks)),
+    )
 
 
 def _check_finite(recording: Recording) -> None:
@@ -223,58 +301,49 @@ def _check_codes(file: Path, y: Array, recordings: int, labels: int) -> None:
 
 
 def _read_csv(file: Path, stream: Stream | None) -> Recording:
-    try:
-        with file.open(newline="", encoding="utf-8-sig") as text:
-            rows = csv.DictReader(text)
-            header = list(rows.fieldnames or [])
-            others = [h for h in header if h not in {"time_s", "time_ms", "label"}]
-            names = [c.name for c in stream.channels] if stream else others
-            if missing := [n for n in names if n not in header]:
-                raise RecordingRefused(
-                    f"{file}: no column {missing[0]!r}; the header has {', '.join(header)}"
-                )
-            timed = next((c for c in ("time_s", "time_ms") if c in header), None)
-            columns = [*names, *([timed] if timed else [])]
-            table, given = _rows(file, rows, columns, "label" if "label" in header else None)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise RecordingRefused(f"{file}: not a readable .csv: {error}") from None
-    samples = _as_float32(table[:, : len(names)])
-    labels = tuple(sorted(set(given) - {""}))
+    table = read_table(file, [c.name for c in stream.channels] if stream else None)
+    labels = tuple(sorted(set(table.labels) - {""}))
     index = {label: i for i, label in enumerate(labels)} | {"": UNLABELLED}
-    codes = np.asarray([index[g] for g in given] or np.empty(0), np.int64)
-    rate = _rate(table[:, -1], 1.0 if timed == "time_s" else 1e-3) if timed else None
-    return Recording(str(file), samples, tuple(names), rate, codes, labels)
+    codes = np.asarray([index[g] for g in table.labels] or np.empty(0), np.int64)
+    timing = UNTIMED if table.times_s is None else read_times(table.times_s)
+    samples = _as_float32(table.values)
+    return Recording(str(file), samples, table.names, timing.rate_hz, codes, labels, timing)
 
 
-def _rows(
-    file: Path, rows: "csv.DictReader[str]", columns: list[str], label: str | None
-) -> tuple[npt.NDArray[np.float64], list[str]]:
-    table: list[list[float]] = []
-    labels: list[str] = []
-    for number, row in enumerate(rows, 2):
-        values = []
-        for column in columns:
-            cell: Any = row[column]
-            try:
-                values.append(float(cell))
-            except (TypeError, ValueError):
-                raise RecordingRefused(
-                    f"{file}: line {number}, column {column}: {cell!r}, expected a number"
-                ) from None
-        table.append(values)
-        labels.append((row[label] or "") if label else "")
-    return np.asarray(table, np.float64).reshape(len(table), len(columns)), labels
-
-
-def _rate(times: npt.NDArray[np.float64], unit_s: float) -> float | None:
-    """Return the rate that times tell, in Hz.
-
-    The mean of the steps, because a clock that ticks in milliseconds rounds each of them: at
-    104 Hz most are 10 ms. Samples that came in one tick count; steps over a gap do not.
-    """
-    steps = np.diff(times)
-    forward = steps[steps > 0]
-    if not forward.size:
-        return None
-    usual = steps[(steps >= 0) & (steps <= GAP_STEPS * np.median(forward))]
-    return float(len(usual) / (usual.sum() * unit_s))
+def _read_wav(
+    file: Path, chosen: str, stream: Stream | None, unit: str, pick: Pick | None
+) -> Recording:
+    try:
+        with file.open("rb") as raw:
+            wav = read_wav(raw, MAX_RECORDING_BYTES)
+    except ValueError as error:
+        raise RecordingRefused(f"{file}: {error}") from None
+    samples = wav.samples
+    if chosen:
+        pick = (
+            "mean"
+            if chosen == "mean"
+            else int(chosen)
+            if re.fullmatch("[0-9]{1,4}", chosen)
+            else -1
+        )
+    if pick == "mean":
+        samples = samples.mean(axis=1, keepdims=True, dtype=np.float32)
+    elif pick is not None:
+        if not 0 <= pick < samples.shape[1]:
+            raise ConfigError(
+                f"{file}: channel {chosen or pick}: the file has 0 to {samples.shape[1] - 1}, "
+                'and "mean" for the mean of them'
+            )
+        samples = np.ascontiguousarray(samples[:, pick : pick + 1])
+    units = {c.unit for c in stream.channels} if stream else {unit}
+    if not units <= WAV_UNITS.keys():
+        raise RecordingRefused(
+            f"{file}: the unit of a .wav is 1 (full scale) or int16, not {', '.join(sorted(units))}"
+        )
+    scales = {WAV_UNITS[u] for u in units}
+    if len(scales) > 1:
+        raise RecordingRefused(f"{file}: all channels of a .wav have one unit, not {len(units)}")
+    samples *= np.float32(scales.pop())
+    codes = np.full(len(samples), UNLABELLED, np.int64)
+    return Recording(str(file), samples, None, float(wav.rate_hz), codes, ())

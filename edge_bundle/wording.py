@@ -64,8 +64,11 @@ def _describe(kind: Any, path: tuple[str | int, ...]) -> str | None:
 
 def _choices(kind: Any, path: tuple[str | int, ...]) -> list[str]:
     found = _plain(_type_at(kind, path))
-    if isinstance(found, inspect.LiteralType):
-        return [str(v) for v in found.values]
+    members = found.types if isinstance(found, inspect.UnionType) else (found,)
+    literals = [m for m in members if isinstance(m, inspect.LiteralType)]
+    if literals:
+        numbers = any(isinstance(_plain(m), inspect.IntType | inspect.FloatType) for m in members)
+        return [*(["a number"] if numbers else []), *(str(v) for m in literals for v in m.values)]
     structs = _structs(_type_at(kind, path[:-1]))
     return [str(s.tag) for s in structs if s.tag_field == path[-1]]
 

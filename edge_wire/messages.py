@@ -157,8 +157,10 @@ class StreamInfo(Struct, frozen=True):
     rate_hz: float
     channels: tuple[ChannelInfo, ...]
     source: str
-    state: Literal["running", "ended", "failed"] = "running"
+    state: Literal["running", "retrying", "ended", "failed"] = "running"
+    """``retrying``: it failed, and is tried again; ``failed``: it cannot be used as it is."""
     detail: str = ""
+    """Why, or what is wrong with the samples of a stream that goes on."""
 
 
 class ModelInfo(Struct, frozen=True):

@@ -52,6 +52,9 @@ def spread(count: int, most: int) -> list[int]:
 
 
 def _cut(recording: Recording, stream: Stream) -> list[Cut]:
-    starts = window_starts(len(recording.samples), stream.window, stream.hop)
-    spans = [(start, start + stream.window) for start in starts]
+    spans = [
+        (begin + start, begin + start + stream.window)
+        for begin, end in recording.runs()
+        for start in window_starts(end - begin, stream.window, stream.hop)
+    ]
     return [(recording.samples[a:b], recording.label(a, b)) for a, b in spans]

@@ -5,7 +5,7 @@ from edge_agent.config import LoadedConfig
 from edge_agent.sources.source import Source
 
 
-def open_source(loaded: LoadedConfig, index: int) -> Source:
+def open_source(loaded: LoadedConfig, index: int) -> Source:  # noqa: PLR0911 - one for each kind
     """Open a source of the configuration.
 
     Raises: ConfigError: what it names is not there, or the library that it needs. ArtifactRefused:
@@ -17,6 +17,18 @@ def open_source(loaded: LoadedConfig, index: int) -> Source:
             from edge_agent.sources.replay import open_replay
 
             return open_replay(loaded, index, table)
+        case tables.Mqtt():
+            from edge_agent.sources.mqtt import open_mqtt
+
+            return open_mqtt(loaded, index, table)
+        case tables.Host():
+            from edge_agent.sources.host import open_host
+
+            return open_host(loaded, index, table)
+        case tables.Hwmon():
+            from edge_agent.sources.hwmon import open_hwmon
+
+            return open_hwmon(loaded, index, table)
         case tables.Iio():
             from edge_agent.sources.iio import open_iio
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from math import isfinite
+from math import inf, isfinite
 from pathlib import Path
 from typing import Final
 
@@ -12,10 +12,18 @@ from edge_agent.fit import StreamShape
 from edge_agent.ring import Chunk
 from edge_bundle.errors import ConfigError, RecordingRefused
 from edge_bundle.manifest import RATE_TOLERANCE, Channel
-from edge_bundle.recording import Recording, read_recordings
+from edge_bundle.recording import WAV_UNITS, Recording, read_recordings
+from edge_bundle.timing import Break
 
 TICK_S: Final = 0.02
 """A replay wakes up at most this often; it gives all the samples that are due."""
+LONGEST_S: Final = 3600.0
+"""A gap of years is waited for piece by piece: no clock takes that many seconds at once."""
+CHUNK: Final = 256
+"""Samples given at once where they are given as fast as they are taken."""
+SOUND: Final = "audio"
+"""What a recording's only channel is called where it is sound and nobody names it."""
+FULL_SCALE: Final = "1"
 
 
 class Replay:
@@ -24,31 +32,80 @@ class Replay:
     def __init__(
         self, recordings: list[Recording], shape: StreamShape, factor: float, loop: bool
     ) -> None:
+        """Describe a replay.
+
+        Args:
+            factor: infinite for as fast as they are taken.
+        """
         self.shape = shape
         self._recordings = recordings
         self._factor = factor
         self._loop = loop
 
     def chunks(self, wait: Callable[[float], bool]) -> Iterator[Chunk]:
-        """Yield the samples that are due; a break stands between two recordings."""
+        """Yield the samples that are due.
+
+        A break stands between two recordings, and where a recording has one; where samples are
+        missing, as much time passes as they would have taken.
+        """
         period_ns = 1e9 / (self.shape.rate_hz * self._factor)
-        begin_ns, given = time.monotonic_ns(), 0
+        begin_ns, first = time.monotonic_ns(), True
+        passed_ns = 0.0
+        """When the last sample before the run was due, since the beginning."""
         while True:
             for recording in self._recordings:
-                samples, at = recording.samples, 0
-                while at < len(samples):
-                    elapsed_ns = time.monotonic_ns() - begin_ns
-                    due = int(elapsed_ns / period_ns) - given
-                    if due <= 0:
-                        if wait(max(TICK_S, ((given + 1) * period_ns - elapsed_ns) / 1e9)):
+                breaks = {b.position: b for b in recording.timing.breaks}
+                for start, stop in recording.runs():
+                    before = breaks.get(start)
+                    if before is not None and before.seconds:
+                        passed_ns += before.seconds * 1e9 / self._factor - period_ns
+                    run = recording.samples[start:stop]
+                    for at, end, end_ns in self._due(len(run), begin_ns + passed_ns, wait):
+                        if end == at:
                             return
-                        continue
-                    n = min(due, len(samples) - at)
-                    end_ns = begin_ns + int((given + n) * period_ns)
-                    yield Chunk(samples[at : at + n], end_ns, restart=at == 0 and given > 0)
-                    at, given = at + n, given + n
+                        restart = at == 0 and not first
+                        lost = _lost(before) if restart else 0
+                        first = False
+                        yield Chunk(run[at:end], end_ns, lost, restart)
+                    passed_ns += len(run) * period_ns
             if not self._loop:
                 return
+
+    def _due(
+        self, count: int, begin_ns: float, wait: Callable[[float], bool]
+    ) -> Iterator[tuple[int, int, int]]:
+        """Yield start, end and time of the pieces of a run; an empty one when it is to stop."""
+        at = 0
+        period_ns = 1e9 / (self.shape.rate_hz * self._factor)
+        while at < count:
+            now_ns = time.monotonic_ns()
+            if not period_ns:
+                end = min(count, at + CHUNK)
+                yield at, end, now_ns
+                at = end
+                continue
+            due = int((now_ns - begin_ns) / period_ns) - at
+            if due > 0:
+                end = min(at + due, count)
+                yield at, end, int(begin_ns + end * period_ns)
+                at = end
+            elif wait(
+                min(LONGEST_S, max(TICK_S, (begin_ns + (at + 1) * period_ns - now_ns) / 1e9))
+            ):
+                yield at, at, now_ns
+                return
+
+    def problems(self) -> str:
+        """Return what the recordings' time stamps said."""
+        timings = [r.timing for r in self._recordings]
+        lost, jumps = sum(t.lost for t in timings), sum(t.jumps for t in timings)
+        counts = {
+            f"gaps with {lost} samples lost": sum(len(t.breaks) for t in timings) - jumps,
+            "times the clock was set back": jumps,
+            "time stamps written twice": sum(t.duplicates for t in timings),
+            "bursts that came late, with nothing lost": sum(t.late for t in timings),
+        }
+        return "; ".join(f"{n} {what}" for what, n in counts.items() if n)
 
 
 def open_replay(loaded: LoadedConfig, index: int, table: tables.Replay) -> Replay:
@@ -57,21 +114,40 @@ def open_replay(loaded: LoadedConfig, index: int, table: tables.Replay) -> Repla
     Raises: ConfigError: no such file, or rate or channels that nobody states.
         RecordingRefused: unreadable, or not what the configuration says.
     """
+    sound = loaded.resolve(table.path.rpartition("#")[0] or table.path).suffix.lower() == ".wav"
+    if table.channel is not None and not sound:
+        raise loaded.error(("source", index, "channel"), "is for a .wav alone")
+    if table.factor == "max" and table.policy != "block":
+        raise loaded.error(
+            ("source", index, "policy"), f'{table.policy!r}: factor = "max" needs "block"'
+        )
+    units = {c.unit for c in table.channels} or {FULL_SCALE}
+    if sound and not (len(units) == 1 and units <= WAV_UNITS.keys()):
+        raise loaded.error(
+            ("source", index, "channels"),
+            f"units {', '.join(sorted(units))}: a .wav gives 1 (full scale) or int16",
+        )
     try:
-        recordings = read_recordings(loaded.resolve(table.path), None)
+        recordings = read_recordings(
+            loaded.resolve(table.path), None, units.pop() if sound else "", table.channel
+        )
     except OSError as error:
         told = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         raise loaded.error(("source", index, "path"), told) from None
     except ConfigError as error:
         raise loaded.error(("source", index, "path"), str(error)) from None
-    shape = _shape(loaded, index, table, recordings[0])
+    shape = _shape(loaded, index, table, recordings[0], sound)
     for recording in recordings:
         _check(recording, shape)
-    return Replay(recordings, shape, table.factor, table.loop)
+    return Replay(recordings, shape, inf if table.factor == "max" else table.factor, table.loop)
+
+
+def _lost(before: Break | None) -> int:
+    return before.lost if before is not None else 0
 
 
 def _shape(
-    loaded: LoadedConfig, index: int, table: tables.Replay, recording: Recording
+    loaded: LoadedConfig, index: int, table: tables.Replay, recording: Recording, sound: bool
 ) -> StreamShape:
     rate = table.rate_hz or recording.rate_hz
     if rate is None:
@@ -81,6 +157,10 @@ def _shape(
     if not (isfinite(rate) and rate > 0):
         raise RecordingRefused(f"{recording.name}: {rate:g} Hz, expected more than 0")
     channels = table.channels or tuple(Channel(n, "") for n in recording.channels or ())
+    if sound and not channels:
+        count = recording.samples.shape[1]
+        names = [SOUND] if count == 1 else [f"{SOUND}{i}" for i in range(count)]
+        channels = tuple(Channel(n, FULL_SCALE) for n in names)
     if not channels:
         raise loaded.error(
             ("source", index, "channels"),

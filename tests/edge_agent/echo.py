@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -59,8 +60,13 @@ def echo(
     hop: int,
     version: str = "1.0.0",
     fails: Callable[[int], bool] = lambda _call: False,
+    **stream: Any,
 ) -> Loaded:
-    """Return a model of one channel for windows of any size; ``fails`` is told the call, from 1."""
+    """Return a model of one channel for windows of any size; ``fails`` is told the call, from 1.
+
+    ``stream`` changes what it wants to see.
+    """
+    wanted: dict[str, Any] = {"rate_hz": RATE_HZ, "channels": (Channel("a", "g"),)} | stream
     manifest = watch_manifest(
         name="echo",
         version=version,
@@ -68,7 +74,7 @@ def echo(
             inputs=(Tensor("X", (1, window), "float32"),),
             outputs=(Tensor("probabilities", (1, 2), "float32"),),
         ),
-        stream=Stream(rate_hz=RATE_HZ, channels=(Channel("a", "g"),), window=window, hop=hop),
+        stream=Stream(window=window, hop=hop, **wanted),
         decision=Classification(labels=("first", "last"), output="probabilities", top=2),
     )
     model = EchoModel(window, fails)

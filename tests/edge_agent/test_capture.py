@@ -3,14 +3,17 @@
 import threading
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import pytest
 
+from edge_agent import retry
 from edge_agent.capture import Capture
 from edge_agent.feed import Feed
 from edge_agent.fit import StreamShape
 from edge_agent.ring import Chunk, Ring
+from edge_bundle.errors import RecordingRefused
 from edge_bundle.manifest import Channel
-from tests.edge_agent.echo import echo
+from tests.edge_agent.echo import MS, echo, read, seen
 from tests.edge_agent.test_feed import PATIENCE_S, chunk, make_feed, work
 
 
@@ -36,13 +39,15 @@ class Sensor:
 class Ending:
     """How a capture said that it ended."""
 
-    def __init__(self) -> None:
+    def __init__(self, wanted: int = 1) -> None:
         self.said: list[tuple[str, str]] = []
         self.came = threading.Event()
+        self._wanted = wanted
 
     def __call__(self, state: str, detail: str) -> None:
         self.said.append((state, detail))
-        self.came.set()
+        if len(self.said) == self._wanted:
+            self.came.set()
 
 
 def test_recording_that_ends_has_been_given_whole() -> None:
@@ -58,16 +63,104 @@ def test_recording_that_ends_has_been_given_whole() -> None:
 @pytest.mark.parametrize(
     ("error", "detail"), [(OSError("unplugged"), "unplugged"), (TimeoutError(), "TimeoutError")]
 )
-def test_source_that_fails_says_why(
+def test_source_that_fails_says_why_and_is_tried_again(
     error: Exception, detail: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     ending = Ending()
     capture = Capture(make_feed(100, "block"), Sensor([chunk(0, 5)], error), ending)
     capture.start()
     assert ending.came.wait(PATIENCE_S)
-    assert ending.said == [("failed", detail)]
-    capture.stop()
+    assert ending.said == [("retrying", detail)]
+    capture.stop()  # does not wait for the next try
     assert "source s failed" in caplog.text
+
+
+def test_source_that_cannot_be_used_is_not_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+    ending = Ending()
+    capture = Capture(make_feed(100, "block"), Sensor([], RecordingRefused("no sample")), ending)
+    capture.start()
+    assert ending.came.wait(PATIENCE_S)
+    capture._thread.join(PATIENCE_S)
+    assert not capture._thread.is_alive()
+    assert ending.said == [("failed", "no sample")]
+    assert "source s failed" in caplog.text
+
+
+class Plugged(Sensor):
+    """Fails so many times, each time after one chunk; then gives the rest and ends."""
+
+    def __init__(self, chunks: list[Chunk], failures: int, given_before: int) -> None:
+        super().__init__(chunks)
+        self._failures = failures
+        self._left = list(chunks)
+        self._given_before = given_before
+
+    def chunks(self, _wait: Callable[[float], bool]) -> Iterator[Chunk]:
+        for _ in range(self._given_before):
+            yield self._left.pop(0)
+        if self._failures:
+            self._failures -= 1
+            self._given_before = 0
+            raise OSError("unplugged")
+        yield from self._left
+
+    def problems(self) -> str:
+        return "worn out"
+
+
+def test_device_that_comes_back_is_a_gap(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(retry, "FIRST_S", 0.02)
+    feed, ending = make_feed(100, "block", echo(10, 10)), Ending(wanted=4)
+    source = Plugged([chunk(0, 25), chunk(40, 20)], failures=3, given_before=1)
+    capture = Capture(feed, source, ending)
+    capture.start()
+    assert ending.came.wait(PATIENCE_S)
+    assert ending.said == [
+        ("running", "worn out"),
+        ("retrying", "unplugged"),
+        ("running", "worn out"),
+        ("ended", "worn out"),
+    ]
+    made = work(feed)
+    assert [seen(m) for m in made] == [(0, 9), (10, 19), (40, 49), (50, 59)]
+    assert [(read(m).lost_samples, read(m).quality) for m in made] == [
+        (0, "ok"),
+        (0, "ok"),
+        (15, "gap"),
+        (0, "ok"),
+    ]
+    capture.stop()
+    assert caplog.text.count("Traceback") == 1
+
+
+def test_other_streams_go_on_while_one_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+    broken, whole = Ending(), Ending()
+    bad = Capture(make_feed(100, "block"), Sensor([], OSError("unplugged")), broken)
+    feed = make_feed(100, "block", echo(10, 10))
+    good = Capture(feed, Sensor([chunk(0, 30)]), whole)
+    bad.start()
+    good.start()
+    assert broken.came.wait(PATIENCE_S)
+    assert whole.came.wait(PATIENCE_S)
+    assert [m.start for m in work(feed)] == [0, 10, 20]
+    bad.stop()
+    good.stop()
+    assert "source s failed" in caplog.text
+
+
+def test_samples_of_another_width_are_lost_and_told_and_the_stream_goes_on() -> None:
+    feed, ending = make_feed(100, "block", echo(10, 10)), Ending()
+    wide = Chunk(np.zeros((5, 3), np.float32), 25 * MS)
+    capture = Capture(feed, Sensor([chunk(0, 20), wide, chunk(25, 20)]), ending)
+    capture.start()
+    assert ending.came.wait(PATIENCE_S)
+    assert ending.said == [("ended", "5 samples of 3 channels instead of 1")]
+    made = work(feed)
+    assert [seen(m) for m in made] == [(0, 9), (10, 19), (25, 34), (35, 44)]
+    assert [read(m).lost_samples for m in made] == [0, 0, 5, 0]
+    capture.stop()
 
 
 def test_stop_ends_a_source_that_waits_and_says_nothing() -> None:

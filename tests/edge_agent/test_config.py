@@ -72,6 +72,10 @@ def test_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.Monk
             BASE + "[runtime]\nprefer = []\n",
             "6:1: runtime.prefer: a list, expected a list of length >= 1",
         ),
+        (
+            BASE + '[[source]]\nkind = "replay"\nname = "a"\npath = "p"\nfactor = "fast"\n',
+            "9:1: source[0].factor: no value 'fast'; known: a number, max",
+        ),
         (BASE + "[broker]\nca = 3\n", "6:1: broker.ca: 3, expected a string"),
         (
             '[device]\nid = "my device"\n[store]\npath = "s"\n',

@@ -1,6 +1,7 @@
 """What a device refuses before it fetches a byte, and why."""
 
 import pytest
+from msgspec.structs import replace
 
 from edge_agent.fit import (
     Refused,
@@ -13,7 +14,7 @@ from edge_agent.fit import (
 from edge_bundle.manifest import Channel
 from edge_wire.assignment import Ref, Requires, Variant
 from edge_wire.messages import Reason
-from tests.edge_bundle.bundles import CHANNELS, watch_manifest
+from tests.edge_bundle.bundles import CHANNELS, STREAM, watch_manifest
 
 SITE = Site("d1", "home", {}, "generic", "0.1.0", ("onnx",), 1)
 CHANNEL_LIST = tuple(Channel(*c) for c in CHANNELS.items())
@@ -71,6 +72,17 @@ def test_stream_that_the_model_was_trained_on_fits(rate_hz: float) -> None:
     check_stream(watch_manifest(), StreamShape(rate_hz, CHANNEL_LIST))
     unstated = tuple(Channel(c.name, "") for c in CHANNEL_LIST)
     check_stream(watch_manifest(), StreamShape(rate_hz, unstated))
+
+
+@pytest.mark.parametrize("policy", ["linear", "polyphase"])
+def test_other_rate_fits_where_the_bundle_says_to_resample(policy: str) -> None:
+    stream = replace(STREAM, resample=policy)
+    check_stream(watch_manifest(stream=stream), StreamShape(100.0, CHANNEL_LIST))
+    with pytest.raises(Refused, match="has 9000 Hz: 9000 Hz cannot become 50 Hz") as refused:
+        check_stream(watch_manifest(stream=stream), StreamShape(9000.0, CHANNEL_LIST))
+    assert refused.value.reason is Reason.STREAM_MISMATCH
+    with pytest.raises(Refused, match="has nan Hz"):
+        check_stream(watch_manifest(stream=stream), StreamShape(float("nan"), CHANNEL_LIST))
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from edge_agent.replay import Replay
-from edge_bundle.errors import ModelRefused
+from edge_bundle.errors import ModelRefused, RecordingRefused
 from edge_bundle.inference import Inference
+from edge_bundle.manifest import Channel
 from edge_bundle.recording import read_recordings
 from edge_bundle.window import window_starts
 from tests.edge_agent.echo import echo, read
@@ -21,6 +23,7 @@ from tests.edge_bundle.bundles import (
     write_small_bundle,
     write_watch_bundle,
 )
+from tests.edge_bundle.test_wav import make_wav
 
 ROOT = Path(__file__).parents[2]
 
@@ -99,7 +102,90 @@ def test_model_that_fails_on_a_window_ends_the_replay(bundle: Path) -> None:
         next(predictions)
 
 
+def test_recording_that_ends_within_a_window_gives_the_whole_ones(
+    bundle: Path, tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "r.npz", values=np.zeros((2 * 199, 6)), lengths=[199, 199])
+    made = list(Replay(bundle, str(tmp_path / "r.npz")).run())
+    assert [m.start for m in made] == [0, 50, 199, 249]
+    assert [read(m).quality for m in made] == ["ok", "ok", "gap", "ok"]
+
+
+def write_table(folder: Path, times: list[float]) -> str:
+    rows = (f"{t:.3f},{n},{n},{n},{n},{n},{n}\n" for n, t in enumerate(times))
+    (folder / "r.csv").write_text("time_s,ax,ay,az,wx,wy,wz\n" + "".join(rows))
+    return str(folder / "r.csv")
+
+
+def test_gap_in_a_recording_stays_one(bundle: Path, tmp_path: Path) -> None:
+    times = [n / 50 + (0.3 if n >= 170 else 0) for n in range(400)]
+    player = Replay(bundle, write_table(tmp_path, times))
+    made = list(player.run())
+    assert [m.start for m in made] == [0, 50, 170, 220, 270]
+    told = [(read(m).lost_samples, read(m).quality) for m in made]
+    assert told == [(0, "ok"), (0, "ok"), (15, "gap"), (0, "ok"), (0, "ok")]
+    summary = player.summary()
+    assert (summary.gaps, summary.lost_samples, summary.duplicates) == (1, 15, 0)
+
+
+def test_clock_set_back_a_day_in_a_recording_is_a_break(bundle: Path, tmp_path: Path) -> None:
+    times = [n / 50 - (86_400 if n >= 170 else 0) for n in range(400)]
+    player = Replay(bundle, write_table(tmp_path, times))
+    made = list(player.run())
+    assert [m.start for m in made] == [0, 50, 170, 220, 270]
+    assert [read(m).quality for m in made] == ["ok", "ok", "gap", "ok", "ok"]
+    assert (player.summary().gaps, player.summary().lost_samples) == (1, 0)
+
+
+def test_recording_of_another_rate_is_resampled_where_the_bundle_says_so(tmp_path: Path) -> None:
+    bundle = write_watch_bundle(tmp_path, stream=replace(STREAM, resample="linear")).path
+    times = [n / 55 for n in range(440)]
+    made = list(Replay(bundle, write_table(tmp_path, times)).run())
+    assert [m.start for m in made] == list(window_starts(400, 100, 50))
+    other = write_watch_bundle(tmp_path / "strict").path
+    with pytest.raises(RecordingRefused, match=r"54\.9987 Hz, the stream has 50 Hz"):
+        Replay(other, write_table(tmp_path, times))
+
+
+def test_sound_is_replayed_as_the_same_samples_of_a_npz(tmp_path: Path) -> None:
+    channels = tuple(Channel(c.name, "1") for c in STREAM.channels)
+    bundle = write_watch_bundle(tmp_path, stream=replace(STREAM, channels=channels)).path
+    samples = read_recordings(f"{RECORDING}#3", STREAM)[0].samples
+    wav = make_wav(samples.astype("<f4").tobytes(), 6, 50, 32, 3)
+    (tmp_path / "r.wav").write_bytes(wav)
+    np.savez(tmp_path / "r.npz", values=samples)
+    sound, table = (
+        [m.decision for m in Replay(bundle, str(tmp_path / name)).run()]
+        for name in ("r.wav", "r.npz")
+    )
+    assert len(sound) == 9
+    assert sound == table
+
+
 # --- the command
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("r.wav", make_wav(b"\0" * 400, 1, 50, 16), "1 channels, the stream has 6: ax, ay"),
+        ("r.wav", make_wav(b"\0" * 4800, 6, 8000, 16), "8000 Hz, the stream has 50 Hz"),
+        ("r.wav", make_wav(b"\0" * 4800, 6, 50, 16)[:-12], "cut off: it says 4800 bytes"),
+        ("r.wav", b"RIFF", "no WAV file"),
+        ("r.csv", b"ax,ay,az,wx,wy,wz\n" + b"1,2,3,nan,5,6\n" * 200, "channel wx: nan, expected"),
+    ],
+)
+def test_recording_that_does_not_fit_is_refused_in_one_line(
+    tmp_path: Path, name: str, content: bytes, message: str
+) -> None:
+    channels = tuple(Channel(c.name, "1") for c in STREAM.channels)
+    bundle = write_watch_bundle(tmp_path, stream=replace(STREAM, channels=channels)).path
+    (tmp_path / name).write_bytes(content)
+    done = edge_agent("replay", bundle, tmp_path / name)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.startswith(f"edge-agent: {tmp_path / name}: ")
+    assert done.stderr.count("\n") == 1
+    assert message in done.stderr
 
 
 def test_json_is_one_line_for_each_prediction_and_a_summary(bundle: Path) -> None:
@@ -115,6 +201,9 @@ def test_json_is_one_line_for_each_prediction_and_a_summary(bundle: Path) -> Non
         "accuracy",
         "seconds",
         "windows_per_second",
+        "gaps",
+        "lost_samples",
+        "duplicates",
     }
     assert last["summary"]["windows"] == 18
 

@@ -18,6 +18,7 @@ from edge_bundle.manifest import Channel, Stream
 from edge_bundle.recording import Recording, read_recordings
 from tests.edge_bundle.bundles import LABELS, RECORDING
 from tests.edge_bundle.bundles import STREAM as WATCH
+from tests.edge_bundle.test_wav import make_wav
 
 STREAM = Stream(rate_hz=10.0, channels=(Channel("a", "g"), Channel("b", "g")), window=4, hop=2)
 VALUES = np.arange(20, dtype=np.float32).reshape(10, 2)
@@ -198,9 +199,9 @@ def test_missing_file_and_other_formats_are_named(tmp_path: Path) -> None:
             read_recordings(tmp_path / missing, STREAM)
     with pytest.raises(FileNotFoundError):
         read_recordings(tmp_path, STREAM)
-    other = tmp_path / "some.wav"
-    other.write_bytes(b"RIFF")
-    assert "expected a .npz or a .csv file" in refusal(other)
+    other = tmp_path / "some.mp3"
+    other.write_bytes(b"ID3")
+    assert "expected a .npz, .csv or .wav file" in refusal(other)
 
 
 def test_file_that_unpacks_to_too_much_is_refused_unread(
@@ -278,3 +279,150 @@ def test_rate_is_told_by_a_clock_that_rounds_repeats_and_has_gaps(tmp_path: Path
     file.write_text("time_ms,a\n" + "".join(f"{t:.0f},1\n" for t in times))
     (recording,) = read_recordings(file, None)
     assert recording.rate_hz == pytest.approx(104.4, rel=0.002)
+
+
+def table(folder: Path, times_ms: Any, values: Any = None, name: str = "time_ms") -> Path:
+    values = np.arange(len(times_ms)) if values is None else values
+    rows = (f"{t},{v},{v}\n" for t, v in zip(times_ms, values, strict=True))
+    return csv(folder, f"{name},a,b\n" + "".join(rows))
+
+
+def test_gap_in_a_table_is_counted_and_ends_a_run(tmp_path: Path) -> None:
+    times = np.arange(30) * 100
+    times[12:] += 500
+    (read,) = read_recordings(table(tmp_path, times), STREAM)
+    assert read.runs() == [(0, 12), (12, 30)]
+    assert [(b.position, b.lost) for b in read.timing.breaks] == [(12, 5)]
+    assert read.rate_hz == pytest.approx(10)
+
+
+def test_clock_that_is_set_back_a_day_ends_a_run_and_keeps_every_sample(tmp_path: Path) -> None:
+    times = np.arange(30) * 100
+    times[12:] -= 86_400_000
+    (read,) = read_recordings(table(tmp_path, times), STREAM)
+    assert read.runs() == [(0, 12), (12, 30)]
+    assert (read.timing.jumps, read.timing.lost) == (1, 0)
+    assert read.rate_hz == pytest.approx(10)
+    np.testing.assert_array_equal(read.samples[:, 0], np.arange(30))
+
+
+def test_equal_times_are_kept_in_order_and_counted(tmp_path: Path) -> None:
+    times = np.arange(30) * 100
+    times[7] = times[6]
+    (read,) = read_recordings(table(tmp_path, times), STREAM)
+    assert (read.timing.duplicates, read.timing.breaks) == (1, ())
+    np.testing.assert_array_equal(read.samples[:, 0], np.arange(30))
+
+
+@pytest.mark.parametrize(
+    ("name", "cells"),
+    [
+        ("time_s", [f"{n / 10}" for n in range(8)]),
+        ("time_us", [f"{n * 100_000}" for n in range(8)]),
+        ("time_ns", [f"{n * 100_000_000}" for n in range(8)]),
+        ("timestamp", [f"{1_657_533_977_000 + n * 100}" for n in range(8)]),
+        ("timestamp", [f"{1_657_533_977 + n / 10}" for n in range(8)]),
+        ("timestamp", [f"2022-07-11T10:06:17.{n}00000Z" for n in range(8)]),
+        ("timestamp", [f"2022-07-11 10:06:17.{n}00000" for n in range(8)]),
+    ],
+)
+def test_time_is_read_in_every_unit(tmp_path: Path, name: str, cells: list[str]) -> None:
+    (read,) = read_recordings(table(tmp_path, cells, name=name), None)
+    assert read.rate_hz == pytest.approx(10, rel=1e-3)
+    assert read.channels == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("name", "cell", "message"),
+    [
+        ("timestamp", "12", "is no time since 1970: name the column by its unit, time_s"),
+        ("timestamp", "noon", "line 2, column timestamp: 'noon', expected a number"),
+        ("time_s", "nan", "line 2, column time_s: 'nan', expected a time"),
+    ],
+)
+def test_time_that_is_none_is_refused(tmp_path: Path, name: str, cell: str, message: str) -> None:
+    assert message in refusal(table(tmp_path, [cell] * 4, name=name))
+
+
+def test_window_that_no_run_can_fill_is_refused(tmp_path: Path) -> None:
+    times = np.arange(12) * 100 + np.arange(12) // 3 * 2000
+    message = refusal(table(tmp_path, times))
+    assert "3 samples without a gap, one window needs 4" in message
+
+
+# --- another rate
+
+
+def test_rate_ten_percent_off_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    message = refusal(npz(tmp_path, values=VALUES, rate_hz=11.0))
+    assert '11 Hz, the stream has 10 Hz: resample it, or say resample = "linear"' in message
+
+
+@pytest.mark.parametrize("policy", ["linear", "polyphase"])
+def test_rate_ten_percent_off_is_resampled_by_policy(tmp_path: Path, policy: Any) -> None:
+    stream = msgspec.structs.replace(STREAM, resample=policy)
+    times = np.arange(400) / 11.0
+    wave = np.sin(2 * np.pi * 0.5 * times)
+    values = np.stack([wave, wave], axis=1)
+    path = npz(tmp_path, values=values, rate_hz=11.0, y=[0], y_labels=["p"])
+    (read,) = read_recordings(path, stream)
+    assert read.rate_hz == 10.0
+    first = 0 if policy == "linear" else 10  # the filter's edge
+    at = (first + np.arange(len(read.samples))) / 10.0
+    assert read.samples[:, 0] == pytest.approx(np.sin(2 * np.pi * 0.5 * at), abs=0.02)
+    assert read.label(0, len(read.samples)) == "p"
+    assert 400 / 1.1 - 22 <= len(read.samples) <= 400 / 1.1 + 1
+
+
+def test_no_resampled_value_is_mixed_across_a_gap(tmp_path: Path) -> None:
+    stream = msgspec.structs.replace(STREAM, resample="linear")
+    times = np.arange(40) * 50
+    times[20:] += 1000
+    values = np.where(np.arange(40) < 20, 0, 1000)
+    (read,) = read_recordings(table(tmp_path, times, values), stream)
+    assert set(read.samples[:, 0].tolist()) == {0, 1000}
+    assert [(b.position, b.lost) for b in read.timing.breaks] == [(10, 10)]
+    assert read.runs() == [(0, 10), (10, 20)]
+
+
+def test_rates_too_far_apart_are_refused(tmp_path: Path) -> None:
+    stream = msgspec.structs.replace(STREAM, resample="linear")
+    message = refusal(npz(tmp_path, values=VALUES, rate_hz=5000.0), stream)
+    assert "5000 Hz cannot become 10 Hz: at most 100 times as many or as few" in message
+
+
+# --- sound
+
+SOUND = Stream(rate_hz=10.0, channels=(Channel("mic", "1"),), window=4, hop=2)
+
+
+def sound(folder: Path, channels: int = 1, rate: int = 10) -> Path:
+    codes = np.arange(channels * 8, dtype="<i2").reshape(8, channels) * 1000
+    path = folder / "some.wav"
+    path.write_bytes(make_wav(codes.tobytes(), channels, rate, 16))
+    return path
+
+
+def test_wav_is_in_the_unit_of_its_channels(tmp_path: Path) -> None:
+    path = sound(tmp_path)
+    (read,) = read_recordings(path, SOUND)
+    assert read.samples[:, 0].tolist() == [n * 1000 / 32768 for n in range(8)]
+    counts = msgspec.structs.replace(SOUND, channels=(Channel("mic", "int16"),))
+    (read,) = read_recordings(path, counts)
+    assert read.samples[:, 0].tolist() == [n * 1000 for n in range(8)]
+    pascal = msgspec.structs.replace(SOUND, channels=(Channel("mic", "Pa"),))
+    assert "the unit of a .wav is 1 (full scale) or int16, not Pa" in refusal(path, pascal)
+
+
+def test_wav_with_other_channels_or_rate_is_refused(tmp_path: Path) -> None:
+    assert "2 channels, the stream has 1: mic" in refusal(sound(tmp_path, 2), SOUND)
+    assert "20 Hz, the stream has 10 Hz" in refusal(sound(tmp_path, 1, 20), SOUND)
+
+
+def test_one_channel_of_a_wav_or_their_mean_is_picked(tmp_path: Path) -> None:
+    path = sound(tmp_path, 2)
+    for source, pick, first in ((f"{path}#1", None, 1000), (path, 1, 1000), (path, "mean", 500)):
+        (read,) = read_recordings(source, None, "int16", pick)  # type: ignore[arg-type]
+        assert read.samples[0].tolist() == [first]
+    with pytest.raises(ConfigError, match='channel 2: the file has 0 to 1, and "mean"'):
+        read_recordings(f"{path}#2", SOUND)

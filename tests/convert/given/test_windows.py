@@ -4,11 +4,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from convert.given.windows import cut_windows, run_features, spread
 from edge_bundle.errors import ConfigError, RecordingRefused
 from edge_bundle.features.steps import Standardise
+from edge_bundle.manifest import Channel
+from edge_bundle.resampling import make_resampler
 from tests.edge_bundle.bundles import LABELS, RECORDING, STREAM
+from tests.edge_bundle.test_wav import make_wav
 
 
 def test_windows_overlap_as_the_stream_says() -> None:
@@ -33,6 +37,39 @@ def test_window_that_two_labels_share_has_none(tmp_path: Path) -> None:
     file.write_text("\n".join(rows))
     assert [label for _, label in cut_windows(str(file), STREAM)] == [
         *("PEN", "PEN", None, "ABD", "ABD")
+    ]
+
+
+def test_no_window_spans_a_gap(tmp_path: Path) -> None:
+    file = tmp_path / "gap.csv"
+    rows = [",".join(["time_s", *(c.name for c in STREAM.channels)])]
+    rows += [f"{i / 50 + (i >= 130)}{f',{i}' * 6}" for i in range(300)]
+    file.write_text("\n".join(rows))
+    firsts = [float(window[0, 0]) for window, _ in cut_windows(str(file), STREAM)]
+    assert firsts == [0, 130, 180]
+
+
+def test_recording_of_another_rate_is_cut_as_a_device_would_resample_it(tmp_path: Path) -> None:
+    stream = replace(STREAM, resample="polyphase")
+    samples = np.random.default_rng(0).normal(size=(900, 6)).astype(np.float32)
+    np.savez(tmp_path / "r.npz", values=samples, rate_hz=100.0)
+    resampled = make_resampler("polyphase", 100.0, 50.0, 6).push(samples)
+    cut = cut_windows(str(tmp_path / "r.npz"), stream)
+    assert len(cut) == (len(resampled) - 100) // 50 + 1
+    for n, (window, _) in enumerate(cut):
+        np.testing.assert_array_equal(window, resampled[n * 50 : n * 50 + 100])
+
+
+def test_sound_is_cut_into_windows(tmp_path: Path) -> None:
+    stream = replace(STREAM, channels=(Channel("mic", "int16"),))
+    codes = np.arange(250, dtype="<i2")
+    (tmp_path / "r.wav").write_bytes(make_wav(codes.tobytes(), 1, 50, 16))
+    cut = cut_windows(str(tmp_path / "r.wav"), stream)
+    assert [(float(w[0, 0]), float(w[-1, 0])) for w, _ in cut] == [
+        (0, 99),
+        (50, 149),
+        (100, 199),
+        (150, 249),
     ]
 
 

@@ -1,5 +1,7 @@
 """A recording comes at its true rate times a factor, whole and in order."""
 
+import dataclasses
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,9 @@ from edge_agent.sources.source import Source
 from edge_bundle.errors import ConfigError, RecordingRefused
 from edge_bundle.manifest import Channel
 from edge_bundle.recording import Recording
+from edge_bundle.timing import Break, Timing
 from tests.edge_bundle.bundles import CHANNELS, RECORDING
+from tests.edge_bundle.test_wav import make_wav
 
 
 def recording(first: int, count: int) -> Recording:
@@ -94,14 +98,55 @@ def test_stop_ends_a_replay_at_its_next_wait(monkeypatch: pytest.MonkeyPatch) ->
     assert list(replay(1.0, False, recording(0, 50)).chunks(world.wait)) == []
 
 
+def test_missing_samples_take_their_time_and_are_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world, timing = Time(monkeypatch), Timing(1000.0, (Break(300, 200, 0.201),))
+    one = dataclasses.replace(recording(0, 500), timing=timing)
+    source = replay(1.0, False, one)
+    chunks = list(source.chunks(world.wait))
+    assert values(chunks) == list(range(500))
+    (after,) = [c for c in chunks if c.restart]
+    assert (after.samples[0, 0], after.lost) == (300, 200)
+    assert chunks[-1].end_ns - 7_000_000_000 == pytest.approx(700_000_000, abs=10)
+    assert source.problems() == "1 gaps with 200 samples lost"
+
+
+def test_clock_that_was_set_back_is_a_break_and_time_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world, timing = Time(monkeypatch), Timing(1000.0, (Break(300, 0, 0.0),), 2, 1, 4)
+    source = replay(1.0, False, dataclasses.replace(recording(0, 500), timing=timing))
+    chunks = list(source.chunks(world.wait))
+    assert values(chunks) == list(range(500))
+    assert [(c.samples[0, 0], c.lost) for c in chunks if c.restart] == [(300, 0)]
+    ends = [c.end_ns for c in chunks]
+    assert ends == sorted(ends)
+    assert ends[-1] - 7_000_000_000 == pytest.approx(500_000_000, abs=10)
+    assert source.problems() == (
+        "1 times the clock was set back; 2 time stamps written twice; "
+        "4 bursts that came late, with nothing lost"
+    )
+
+
+def test_replay_as_fast_as_it_is_taken_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = Time(monkeypatch)
+    source = replay(math.inf, False, recording(0, 1000), recording(1000, 70))
+    chunks = list(source.chunks(world.wait))
+    assert values(chunks) == list(range(1070))
+    assert [c.samples[0, 0] for c in chunks if c.restart] == [1000]
+    assert world.waits == []
+    assert {c.end_ns for c in chunks} == {world.now_ns}
+
+
 # --- opened from a configuration
 
 
-def open_one(folder: Path, table: str) -> Source:
+def open_one(folder: Path, table: str, kind: str | None = "replay") -> Source:
     config = folder / "edge.toml"
+    head = f'kind = "{kind}"\n' if kind else ""
     config.write_text(
-        '[device]\nid = "d1"\n[store]\npath = "s"\n[[source]]\nname = "a"\nkind = "replay"\n'
-        + table
+        f'[device]\nid = "d1"\n[store]\npath = "s"\n[[source]]\nname = "a"\n{head}{table}'
     )
     return open_source(load_config(config), 0)
 
@@ -109,6 +154,77 @@ def open_one(folder: Path, table: str) -> Source:
 def npz(file: Path, **arrays: Any) -> None:
     given: dict[str, Any] = {"values": np.zeros((9, 2)), "channels": ["x", "y"], "rate_hz": 50.0}
     np.savez(file, **{k: v for k, v in (given | arrays).items() if v is not None})
+
+
+def wav(folder: Path, channels: int = 2) -> None:
+    codes = np.arange(channels * 8, dtype="<i2").reshape(8, channels) * 1024
+    (folder / "r.wav").write_bytes(make_wav(codes.tobytes(), channels, 16000, 16))
+
+
+def first_row(source: Source) -> list[float]:
+    row: list[float] = next(source.chunks(lambda _s: False)).samples[0].tolist()
+    return row
+
+
+MAX = 'path = "r.wav"\nfactor = "max"\n'
+
+
+@pytest.mark.parametrize(
+    ("table", "names", "row"),
+    [
+        ("", ["audio0", "audio1"], [0, 1 / 32]),
+        ("channel = 1", ["audio"], [1 / 32]),
+        ('channel = "mean"', ["audio"], [1 / 64]),
+        ('channel = 1\nchannels = [{name = "mic", unit = "int16"}]', ["mic"], [1024]),
+    ],
+)
+def test_sound_is_a_source_in_the_unit_of_its_channels(
+    tmp_path: Path, table: str, names: list[str], row: list[float]
+) -> None:
+    wav(tmp_path)
+    source = open_one(tmp_path, f"{MAX}{table}\n")
+    assert [c.name for c in source.shape.channels] == names
+    assert {c.unit for c in source.shape.channels} <= {"1", "int16"}
+    assert source.shape.rate_hz == 16000
+    assert first_row(source) == row
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("channel = 2", "path: {folder}/r.wav: channel 2: the file has 0 to 1"),
+        ('channel = "left"', "channel: "),
+        ('channels = [{name = "mic", unit = "Pa"}]', "channels: units Pa: a .wav gives 1 (full"),
+        ('policy = "drop_oldest"', 'policy: \'drop_oldest\': factor = "max" needs "block"'),
+    ],
+)
+def test_sound_that_the_configuration_describes_wrongly_is_named_by_its_key(
+    tmp_path: Path, table: str, message: str
+) -> None:
+    wav(tmp_path)
+    with pytest.raises(ConfigError) as refused:
+        open_one(tmp_path, f"{MAX}{table}\n")
+    assert message.format(folder=tmp_path) in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ('channels = [{name = "mic", unit = "1"}]', "2 channels, the configuration says mic"),
+        ("rate_hz = 8000", "16000 Hz, the configuration says 8000 Hz"),
+    ],
+)
+def test_sound_that_is_no_source_is_refused(tmp_path: Path, table: str, message: str) -> None:
+    wav(tmp_path)
+    with pytest.raises(RecordingRefused) as refused:
+        open_one(tmp_path, f"{MAX}{table}\n")
+    assert message in str(refused.value)
+
+
+def test_channel_is_for_sound_alone(tmp_path: Path) -> None:
+    npz(tmp_path / "r.npz")
+    with pytest.raises(ConfigError, match=r"channel: is for a \.wav alone"):
+        open_one(tmp_path, 'path = "r.npz"\nchannel = 0\n')
 
 
 def test_committed_recording_is_a_source(tmp_path: Path) -> None:

@@ -1,0 +1,94 @@
+"""When samples that a message brought were taken, in this device's monotonic time. Pure.
+
+A sender's clock is another clock: only its steps are believed, and only where they agree with the
+time that passed here. A set clock is a break, never a step back.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+GAP_STEPS: Final = 1.75
+"""A longer step between two samples is a gap, in steps of the stream's rate."""
+SILENCE_S: Final = 1.0
+"""Where messages bear no time, so much more than their samples last is a gap."""
+SET_S: Final = 5.0
+"""A step forward that is so much longer than the time that passed here is a clock that was set."""
+DRIFT: Final = 2e-4
+"""How much slower than ours a sender's clock may run, and stay in step with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Samples of a message without a gap in them."""
+
+    start: int
+    stop: int
+    end_ns: int
+    """Monotonic time of the last one."""
+    lost: int
+    restart: bool
+
+
+class SenderClock:
+    """Follows one sender, message by message."""
+
+    def __init__(self, rate_hz: float) -> None:
+        self._period_s = 1 / rate_hz
+        self._arrived_ns: int | None = None
+        self._sent_s: float | None = None
+        self._offset_ns = 0.0
+        self.jumps = 0
+        """How often the sender's clock was set."""
+        self.duplicates = 0
+        """Samples with the time of the one before."""
+
+    def arrived(self, count: int, now_ns: int) -> list[Piece]:
+        """Place samples that bear no time: the last of them is now."""
+        lost = 0
+        if self._arrived_ns is not None:
+            more_s = (now_ns - self._arrived_ns) / 1e9 - count * self._period_s
+            if more_s > max(SILENCE_S, GAP_STEPS * self._period_s):
+                lost = round(more_s / self._period_s)
+        self._arrived_ns = now_ns
+        return [Piece(0, count, now_ns, lost, lost > 0)]
+
+    def sent(self, count: int, times_s: npt.NDArray[np.float64], now_ns: int) -> list[Piece]:
+        """Place samples by their sender's clock.
+
+        Args:
+            times_s: float64 [count] of each, or [1] of the last.
+        """
+        if len(times_s) == 1:
+            times_s = times_s - np.arange(count - 1, -1, -1) * self._period_s
+        steps = np.diff(times_s, prepend=times_s[0] if self._sent_s is None else self._sent_s)
+        self.duplicates += int(np.count_nonzero(steps[self._sent_s is None :] == 0))
+        passed_s = 0.0 if self._arrived_ns is None else (now_ns - self._arrived_ns) / 1e9
+        odd = (steps < 0) | (steps > GAP_STEPS * self._period_s)
+        begins = [0, *(i for i in np.flatnonzero(odd).tolist() if i > 0)]
+        pieces = []
+        for begin, stop in zip(begins, [*begins[1:], count], strict=True):
+            lost, restart = 0, False
+            if odd[begin] and (begin > 0 or self._sent_s is not None):
+                restart, step_s = True, float(steps[begin])
+                believed_s = passed_s + count * self._period_s + SET_S
+                if step_s < 0 or step_s > believed_s:
+                    self.jumps += 1
+                    self._arrived_ns = None  # the offset begins anew
+                    step_s = 0.0 if step_s < 0 else min(step_s, passed_s)
+                lost = max(0, round(step_s / self._period_s) - 1)
+            end_ns = self._place(float(times_s[stop - 1]), now_ns)
+            pieces.append(Piece(begin, stop, end_ns, lost, restart))
+        self._sent_s = float(times_s[-1])
+        return pieces
+
+    def _place(self, sent_s: float, now_ns: int) -> int:
+        offset_ns = now_ns - sent_s * 1e9
+        if self._arrived_ns is not None:
+            # The fastest delivery is the nearest to the truth; no sample is from the future.
+            followed_ns = self._offset_ns + DRIFT * (now_ns - self._arrived_ns)
+            offset_ns = min(offset_ns, followed_ns)
+        self._offset_ns, self._arrived_ns = offset_ns, now_ns
+        return min(now_ns, round(sent_s * 1e9 + offset_ns))

@@ -1,0 +1,193 @@
+"""Messages of a real broker become samples; wrong ones are counted and end nothing."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_agent.ring import Chunk
+from edge_agent.sources.mqtt import Mqtt
+from edge_bundle.errors import ConfigError
+from edge_wire.broker import Broker
+from edge_wire.errors import LinkError
+from edge_wire.link import Handlers, Link, Message
+from tests.brokers import RunningBroker, free_port
+from tests.edge_agent.sources.test_replay import open_one
+
+PATIENCE_S = 15.0
+CHANNELS = 'channels = [{name = "ax", unit = "g"}, {name = "ay", unit = "g"}]\n'
+
+
+def table(port: int, text: str) -> str:
+    return (
+        f'kind = "mqtt"\nrate_hz = 100\ntopic = "plant/imu"\n{CHANNELS}{text}\n'
+        f'broker = {{url = "mqtt://127.0.0.1:{port}"}}\n'
+    )
+
+
+class Listening:
+    """A source in a thread, as a capture runs it."""
+
+    def __init__(self, source: Mqtt) -> None:
+        self.source = source
+        self.chunks: list[Chunk] = []
+        self.failed: list[Exception] = []
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> "Listening":  # noqa: PYI034
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._stop.set()
+        self._thread.join(PATIENCE_S)
+        assert not self._thread.is_alive()
+
+    def _run(self) -> None:
+        try:
+            for chunk in self.source.chunks(self._stop.wait):
+                self.chunks.append(chunk)
+        except LinkError as error:
+            self.failed.append(error)
+
+    @property
+    def samples(self) -> list[list[float]]:
+        rows: list[list[float]] = np.concatenate([c.samples for c in self.chunks]).tolist()
+        return rows
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def say(broker: RunningBroker) -> Iterator[Callable[..., None]]:
+    acked = threading.Event()
+    link = Link(Broker(broker.url), "sensor", Handlers(ack=lambda _ack: acked.set()))
+    link.start()
+    link.wait(PATIENCE_S)
+
+    def publish(payload: bytes | str, topic: str = "plant/imu", retain: bool = False) -> None:
+        acked.clear()
+        raw = payload.encode() if isinstance(payload, str) else payload
+        link.publish(Message(topic, raw, retain=retain))
+        assert acked.wait(PATIENCE_S)
+
+    yield publish
+    link.stop()
+
+
+def heard(listening: Listening, say: Callable[..., None], hello: bytes | str) -> None:
+    """Say something until it is heard: a subscription takes a moment."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not listening.chunks:
+        assert time.monotonic() < deadline
+        say(hello)
+        time.sleep(0.05)
+
+
+def open_mqtt(folder: Path, port: int, text: str) -> Mqtt:
+    source = open_one(folder, table(port, text), kind=None)
+    assert isinstance(source, Mqtt)
+    return source
+
+
+def test_messages_are_samples_and_wrong_ones_are_counted(
+    broker: RunningBroker, say: Callable[..., None], tmp_path: Path
+) -> None:
+    say('{"ax": -1, "ay": -1}', retain=True)  # from before: not a sample of now
+    source = open_mqtt(tmp_path, broker.port, 'paths = ["$.ax", "$.ay"]')
+    with Listening(source) as listening:
+        heard(listening, say, '{"ax": 0, "ay": 0}')
+        began = len(listening.chunks)
+        say('{"ax": 1, "ay": 2}')
+        say("{ax: 1}")
+        say('{"ax": 1}')
+        say('{"ax": [3, 5], "ay": [4, 6]}')
+        say("x" * 70_000)
+        say('{"ax": 7, "ay": 8}')
+        until(lambda: listening.samples[-1:] == [[7.0, 8.0]])
+        assert [r for r in listening.samples if r[0] > 0] == [[1, 2], [3, 4], [5, 6], [7, 8]]
+        assert [-1, -1] not in listening.samples
+        assert not any(c.lost for c in listening.chunks[began:])
+        ends = [c.end_ns for c in listening.chunks]
+        assert ends == sorted(ends)
+    problems = listening.source.problems()
+    assert "1 messages that are no JSON" in problems
+    assert "1 messages without a value where the path says" in problems
+    assert "1 messages of more than 65536 bytes" in problems
+    assert listening.failed == []
+
+
+def test_raw_samples_and_senders_times(
+    broker: RunningBroker, say: Callable[..., None], tmp_path: Path
+) -> None:
+    raw = open_mqtt(tmp_path, broker.port, 'format = "int16"\nscale = 0.5')
+    with Listening(raw) as listening:
+        heard(listening, say, np.array([2, 4], "<i2").tobytes())
+        assert listening.samples[0] == [1.0, 2.0]
+    text = 'paths = ["$.v"]\ntime = {path = "$.t", unit = "ms"}'
+    with Listening(open_mqtt(tmp_path, broker.port, text)) as listening:
+        heard(listening, say, '{"t": 5000, "v": [0, 0]}')
+        say('{"t": 5010, "v": [1, 1]}')
+        say('{"t": 5010, "v": [1, 1]}')
+        say('{"t": 5070, "v": [2, 2]}')
+        say('{"t": 1000, "v": [3, 3]}')
+        until(lambda: listening.samples[-1:] == [[3.0, 3.0]])
+        told = [(c.samples[0, 0], c.lost, c.restart) for c in listening.chunks[-3:]]
+        assert told == [(1.0, 0, False), (2.0, 5, True), (3.0, 0, True)]
+    problems = listening.source.problems()
+    assert "messages delivered twice" in problems
+    assert "1 times the sender's clock was set" in problems
+
+
+def test_broker_that_goes_away_fails_the_source_and_is_found_again(
+    broker: RunningBroker, say: Callable[..., None], tmp_path: Path
+) -> None:
+    source = open_mqtt(tmp_path, broker.port, 'paths = ["$.v"]')
+    with Listening(source) as listening:
+        heard(listening, say, '{"v": [0, 0]}')
+        broker.stop()
+        until(lambda: bool(listening.failed))
+    assert f"broker mqtt://127.0.0.1:{broker.port}" in str(listening.failed[0])
+
+
+def test_broker_that_is_not_there_is_a_failure_of_the_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_agent.sources.mqtt.CONNECT_S", 0.2)
+    with Listening(open_mqtt(tmp_path, free_port(), 'paths = ["$.v"]')) as listening:
+        until(lambda: bool(listening.failed))
+    assert "refused" in str(listening.failed[0])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('paths = ["$.v"]\ntopic = "a/#"', "topic: 'a/#': one topic, without + or #"),
+        ('paths = ["v"]', "paths: 'v': expected a path such as $.imu.ax"),
+        ('paths = ["$.a", "$.b", "$.c"]', "paths: 3 of them, expected one for each of 2"),
+        ("", "paths: 0 of them"),
+        ('paths = ["$"]\ntime = {path = "t"}', "time: 't': expected a path"),
+        ('format = "int8"', "format: "),
+        ('paths = ["$"]\nmax_bytes = 0', "max_bytes: 0, expected a whole number >= 1"),
+        ('paths = ["$"]\nbroker = {url = "http://x"}', "broker.url: 'http://x': expected mqtt://"),
+        ('paths = ["$"]\nbroker = {urk = "x"}', "broker.urk: unknown key; did you mean 'url'?"),
+    ],
+)
+def test_table_that_cannot_be_is_refused_by_its_key(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    head = 'kind = "mqtt"\nrate_hz = 100\n' + CHANNELS
+    head += "" if "topic" in text else 'topic = "t"\n'
+    with pytest.raises(ConfigError) as refused:
+        open_one(tmp_path, head + text + "\n", kind=None)
+    assert message in str(refused.value)
+    assert "edge.toml:" in str(refused.value)

@@ -1,0 +1,108 @@
+"""Another clock's times become ours; a gap is counted, and a set clock never goes back."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge_agent.sources.sender_clock import Piece, SenderClock
+
+RATE_HZ = 100.0
+SECOND_NS = 1_000_000_000
+
+
+def at(seconds: float) -> int:
+    return round((7 + seconds) * SECOND_NS)
+
+
+def send(clock: SenderClock, first_s: float, count: int, now_s: float) -> list[Piece]:
+    return clock.sent(count, first_s + np.arange(count) / RATE_HZ, at(now_s))
+
+
+def test_messages_without_times_end_when_they_arrive() -> None:
+    clock = SenderClock(RATE_HZ)
+    assert clock.arrived(10, at(0)) == [Piece(0, 10, at(0), 0, False)]
+    assert clock.arrived(10, at(0.5)) == [Piece(0, 10, at(0.5), 0, False)]  # late, or jitter
+
+
+def test_silence_is_a_gap_of_what_there_was_room_for() -> None:
+    clock = SenderClock(RATE_HZ)
+    clock.arrived(10, at(0))
+    assert clock.arrived(10, at(5)) == [Piece(0, 10, at(5), 490, True)]
+
+
+def test_network_jitter_is_taken_out_by_the_senders_times() -> None:
+    clock = SenderClock(RATE_HZ)
+    ends = [
+        send(clock, 1000 + n / 10, 10, n / 10 + late)[0].end_ns
+        for n, late in enumerate([0.3, 0.0, 0.25, 0.1, 0.0])
+    ]
+    assert ends[1] == at(0.1)
+    assert np.diff(ends[1:]) == pytest.approx(0.1 * SECOND_NS, abs=0.001 * SECOND_NS)
+
+
+def test_samples_that_the_sender_lost_are_counted_between_and_within_messages() -> None:
+    clock = SenderClock(RATE_HZ)
+    send(clock, 50.0, 10, 0.1)
+    (piece,) = send(clock, 50.15, 10, 0.25)
+    assert (piece.lost, piece.restart) == (5, True)
+    times = np.array([50.25, 50.26, 50.30, 50.31])
+    first, second = clock.sent(4, times, at(0.32))
+    assert (first.start, first.stop, first.restart) == (0, 2, False)
+    assert (second.start, second.stop, second.lost, second.restart) == (2, 4, 3, True)
+    assert second.end_ns - first.end_ns == pytest.approx(0.05 * SECOND_NS, abs=1e6)
+
+
+@pytest.mark.parametrize("day_s", [-86_400.0, 86_400.0])
+def test_clock_set_by_a_day_is_a_break_and_time_goes_on(day_s: float) -> None:
+    clock = SenderClock(RATE_HZ)
+    (before,) = send(clock, 100_000.0, 10, 0.1)
+    (after,) = send(clock, 100_000.1 + day_s, 10, 0.2)
+    assert after.restart
+    assert after.lost <= 10
+    assert before.end_ns < after.end_ns <= at(0.2)
+    assert clock.jumps == 1
+    (more,) = send(clock, 100_000.2 + day_s, 10, 0.3)
+    assert (more.lost, more.restart) == (0, False)
+
+
+def test_equal_times_are_counted_and_kept() -> None:
+    clock = SenderClock(RATE_HZ)
+    pieces = clock.sent(4, np.array([5.0, 5.01, 5.01, 5.02]), at(0))
+    assert [(p.start, p.stop) for p in pieces] == [(0, 4)]
+    assert clock.duplicates == 1
+
+
+def test_one_time_for_a_message_is_that_of_its_last_sample() -> None:
+    clock = SenderClock(RATE_HZ)
+    clock.sent(10, np.array([50.09]), at(0))
+    (piece,) = clock.sent(10, np.array([50.19]), at(0.1))
+    assert (piece.lost, piece.restart) == (0, False)
+
+
+def test_sender_that_runs_slow_is_followed() -> None:
+    clock, lag_ns = SenderClock(RATE_HZ), 0
+    for n in range(20_000):
+        now_s = n / 10
+        (piece,) = send(clock, 1000 + now_s * (1 - 1e-4), 10, now_s + 0.1)
+        lag_ns = at(now_s + 0.1) - piece.end_ns
+    assert lag_ns < 0.02 * SECOND_NS
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.floats(-1e6, 1e6), st.integers(1, 5), st.floats(0, 100)),
+        min_size=1,
+        max_size=20,
+    )
+)
+def test_whatever_a_sender_says_every_sample_is_placed_once_and_none_in_the_future(
+    messages: list[tuple[float, int, float]],
+) -> None:
+    clock, now_s = SenderClock(RATE_HZ), 0.0
+    for sent_s, count, passed_s in messages:
+        now_s += passed_s
+        pieces = send(clock, sent_s, count, now_s)
+        assert [n for p in pieces for n in range(p.start, p.stop)] == list(range(count))
+        assert all(p.end_ns <= at(now_s) and p.lost >= 0 for p in pieces)

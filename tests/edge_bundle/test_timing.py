@@ -1,0 +1,127 @@
+"""Time stamps tell a loss from lateness, and a rate in spite of both."""
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge_bundle.timing import UNTIMED, Break, Timing, read_times, runs
+
+Times = npt.NDArray[np.float64]
+
+
+def even(count: int, rate_hz: float = 100.0) -> Times:
+    times: Times = np.arange(count) / rate_hz
+    return times
+
+
+def without(times: Times, first: int, count: int) -> Times:
+    return np.concatenate([times[:first], times[first + count :]])
+
+
+def delayed(times: Times, first: int, count: int) -> Times:
+    """Return times as of samples that were held up, and came at once with the last of them."""
+    late: Times = times.copy()
+    late[first : first + count] = times[first + count]
+    return late
+
+
+@pytest.mark.parametrize("lost", [1, 2, 5, 1000])
+def test_missing_samples_are_counted_where_they_are_missing(lost: int) -> None:
+    found = read_times(without(even(2000), 300, lost))
+    (only,) = found.breaks
+    assert (only.position, only.lost) == (300, lost)
+    assert only.seconds == pytest.approx((lost + 1) / 100)
+    assert found.rate_hz == pytest.approx(100)
+    assert (found.duplicates, found.jumps, found.late, found.lost) == (0, 0, 0, lost)
+
+
+def test_samples_that_came_late_are_all_there() -> None:
+    # As a phone wrote it: 137 ms of nothing, then fourteen samples at once.
+    found = read_times(delayed(even(500), 200, 13))
+    assert found.rate_hz == pytest.approx(100)
+    assert replace(found, rate_hz=None) == Timing(None, (), 13, 0, 1)
+
+
+@pytest.mark.parametrize("batch", [4, 32])
+def test_batches_that_bear_one_time_lose_nothing(batch: int) -> None:
+    times = np.ceil((np.arange(960) + 1) / batch) * batch / 100.0
+    found = read_times(times)
+    assert found.breaks == ()
+    assert found.rate_hz == pytest.approx(100, rel=2 * batch / 960)
+
+
+def test_runs_of_three_are_told_apart() -> None:
+    times = np.arange(12) / 10 + np.arange(12) // 3 * 2.0
+    found = read_times(times)
+    assert [(b.position, b.lost) for b in found.breaks] == [(3, 20), (6, 20), (9, 20)]
+    assert found.rate_hz == pytest.approx(10)
+
+
+def test_loss_is_found_among_late_samples() -> None:
+    found = read_times(without(delayed(delayed(even(600), 100, 4), 400, 4), 250, 7))
+    assert [(b.position, b.lost) for b in found.breaks] == [(250, 7)]
+    assert found.late == 2
+    assert found.duplicates == 8
+    assert found.rate_hz == pytest.approx(100)
+
+
+def test_clock_that_ticks_coarsely_loses_nothing() -> None:
+    times = np.floor(even(3000, 104.4) * 1000) / 1000
+    found = read_times(times)
+    assert found.rate_hz == pytest.approx(104.4, rel=1e-3)
+    assert replace(found, rate_hz=None) == UNTIMED
+
+
+def test_stamp_written_twice_loses_nothing() -> None:
+    times = even(500)
+    times[200] = times[199]
+    assert replace(read_times(times), rate_hz=None) == Timing(None, duplicates=1)
+
+
+def test_clock_set_back_a_day_is_a_break_of_unknown_length() -> None:
+    times = even(500)
+    times[200:] -= 86_400
+    found = read_times(times)
+    assert found.breaks == (Break(200, 0, 0.0),)
+    assert found.jumps == 1
+    assert found.rate_hz == pytest.approx(100)
+
+
+def test_clock_set_forward_a_day_counts_what_is_missing_by_it() -> None:
+    times = even(500)
+    times[200:] += 86_400
+    assert [(b.position, b.lost) for b in read_times(times).breaks] == [(200, 8_640_000)]
+
+
+@pytest.mark.parametrize("times", [[], [5.0], [5.0, 5.0, 5.0]])
+def test_times_that_say_no_rate(times: list[float]) -> None:
+    found = read_times(np.asarray(times))
+    assert (found.rate_hz, found.breaks) == (None, ())
+
+
+@settings(deadline=None)
+@given(st.integers(0, 1 << 32), st.sets(st.integers(1, 14), max_size=6), st.integers(1, 40))
+def test_every_loss_is_counted_exactly_on_an_even_clock(
+    seed: int, where: set[int], most: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    lost = {at * 50: int(rng.integers(1, most + 1)) for at in where}
+    grid = even(750 + sum(lost.values()), 50.0)
+    for at in sorted(lost):
+        grid = without(grid, at, lost[at])
+    found = read_times(grid)
+    assert {b.position: b.lost for b in found.breaks} == lost
+    assert found.rate_hz == pytest.approx(50.0)
+
+
+@given(st.integers(0, 50), st.sets(st.integers(0, 50)))
+def test_runs_hold_every_sample_once_and_no_break(samples: int, where: set[int]) -> None:
+    positions = sorted(p for p in where if p < samples)
+    found = runs(samples, [Break(p, 1, 1.0) for p in positions])
+    assert [n for a, b in found for n in range(a, b)] == list(range(samples))
+    assert all(a < b for a, b in found)
+    assert not [p for p in positions for a, b in found if a < p < b]
