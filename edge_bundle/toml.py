@@ -90,8 +90,7 @@ def convert_toml(document: Document, kind: type[T]) -> T:
         missing = re.fullmatch(r"Object missing required field `(.*)`", message)
         if missing:
             raise document.missing((*path, missing[1])) from None
-        found = find_value(document.data, path)
-        raise document.error(path, word_mismatch(kind, path, message, found)) from None
+        raise document.error(path, word_mismatch(kind, path, message, document.data)) from None
 
 
 def find_value(data: Any, path: Path_) -> Any:

@@ -19,25 +19,28 @@ WORDS = {
 }
 
 
-def word_mismatch(kind: Any, path: tuple[str | int, ...], message: str, found: Any) -> str:
+def word_mismatch(kind: Any, path: tuple[str | int, ...], message: str, data: Any) -> str:
     """Turn what msgspec says of a value into what was found and what was expected.
 
     Args:
         kind: the msgspec type of the whole document.
         path: where in it the value stands.
         message: what msgspec said, without its own path.
-        found: the value.
+        data: the whole document.
     """
+    found = data
+    for part in path:
+        found = _get(found, part)
     shape = "object" if isinstance(found, dict) else "array" if isinstance(found, list) else ""
     shown = WORDS.get(shape) or msgspec.json.encode(found).decode()
     if len(shown) > SHOWN_CHARACTERS:
         shown = shown[:SHOWN_CHARACTERS] + "…"
     # A table of several kinds is told apart by a value too.
     if message.startswith(("Invalid enum value", "Invalid value")):
-        return word_unknown(str(found), "value", _choices(kind, path))
+        return word_unknown(str(found), "value", _choices(kind, path, data))
     pattern = re.fullmatch(r"Expected `str` matching regex '(.*)'", message, re.DOTALL)
     if pattern:
-        return f"{shown}, expected {_describe(kind, path) or f'a string like {pattern[1]}'}"
+        return f"{shown}, expected {_describe(kind, path, data) or f'a string like {pattern[1]}'}"
     wanted = re.match(r"Expected `(\w+)(?: \| null)?`( of length)?(?: (>=?|<=?) (\S+))?", message)
     if not wanted or wanted[1] not in WORDS:
         return message
@@ -55,37 +58,48 @@ def word_unknown(name: str, kind: str, known: Sequence[str]) -> str:
     return f"no {kind} {name!r}; {hint}known: {', '.join(known) or 'none'}"
 
 
-def _describe(kind: Any, path: tuple[str | int, ...]) -> str | None:
+def _describe(kind: Any, path: tuple[str | int, ...], data: Any) -> str | None:
     """Return the description that the type at a path carries in its ``Meta``."""
-    found = _type_at(kind, path)
+    found = _type_at(kind, path, data)
     schema = found.extra_json_schema if isinstance(found, inspect.Metadata) else None
     return (schema or {}).get("description")
 
 
-def _choices(kind: Any, path: tuple[str | int, ...]) -> list[str]:
-    found = _plain(_type_at(kind, path))
+def _choices(kind: Any, path: tuple[str | int, ...], data: Any) -> list[str]:
+    found = _plain(_type_at(kind, path, data))
     members = found.types if isinstance(found, inspect.UnionType) else (found,)
     literals = [m for m in members if isinstance(m, inspect.LiteralType)]
     if literals:
         numbers = any(isinstance(_plain(m), inspect.IntType | inspect.FloatType) for m in members)
         return [*(["a number"] if numbers else []), *(str(v) for m in literals for v in m.values)]
-    structs = _structs(_type_at(kind, path[:-1]))
+    structs = _structs(_type_at(kind, path[:-1], data))
     return [str(s.tag) for s in structs if s.tag_field == path[-1]]
 
 
-def _type_at(kind: Any, path: tuple[str | int, ...]) -> Any:
+def _type_at(kind: Any, path: tuple[str | int, ...], data: Any) -> Any:
     found: Any = inspect.type_info(kind)
     for part in path:
         found = _plain(found)
         if structs := _structs(found):
-            # Of several kinds of a table the first that has the key.
-            fields = (f for s in structs for f in s.fields)
+            # Of several kinds of a table the one that its tag names, else the first with the key.
+            named = [
+                s for s in structs if isinstance(data, dict) and data.get(s.tag_field) == s.tag
+            ]
+            fields = (f for s in named or structs for f in s.fields)
             found = next((f.type for f in fields if f.encode_name == part), None)
         elif isinstance(found, inspect.DictType):
             found = found.value_type
         else:
             found = getattr(found, "item_type", None)
+        data = _get(data, part)
     return found
+
+
+def _get(data: Any, part: Any) -> Any:
+    try:
+        return data[part]
+    except (KeyError, IndexError, TypeError):
+        return None
 
 
 def _structs(kind: Any) -> list[inspect.StructType]:

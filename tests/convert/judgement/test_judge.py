@@ -272,8 +272,12 @@ def test_values_are_judged_by_closeness_and_by_no_labels() -> None:
 def test_classes_alone_are_judged_by_agreement(rule: Rule, kind: type[Metric]) -> None:
     given = [say([0] * 8)[:, :1]]
     assert isinstance(chosen(given, None, rule=rule), kind)
-    labelled = chosen(given, np.arange(8) % 2, rule=rule)
-    assert isinstance(labelled, Accuracy if kind is Agreement else kind)
+    labels = np.arange(8) % 2
+    if kind is Agreement:
+        assert isinstance(chosen(given, labels, rule=rule), Accuracy)
+        return
+    with pytest.raises(RecordingRefused, match="leave y out"):
+        chosen(given, labels, rule=rule)
 
 
 def test_a_decision_makes_one_score_a_class() -> None:
