@@ -9,6 +9,7 @@ from edge_bundle.decision import Classifier, Decision
 from edge_bundle.errors import BundleRefused
 from edge_bundle.features.chain import compile_steps
 from edge_bundle.features.runner import Fresh
+from edge_bundle.feedback import Feedback
 from edge_bundle.manifest import Manifest
 from edge_bundle.runtimes.loader import load_model
 from edge_bundle.runtimes.model import Model, read_output, write_input
@@ -29,9 +30,9 @@ class Inference:
         self.model = model
         self._features = compile_steps(manifest.features, stream.form) if stream else None
         self._classifier = Classifier(decision) if decision else None
-        self._given = (
-            (manifest.scores_index,) if decision else tuple(range(len(manifest.tensors.outputs)))
-        )
+        self._given = (manifest.scores_index,) if decision else manifest.given_outputs
+        self._taken = manifest.window_input
+        self._feedback = Feedback(manifest, model)
         self.pre_ns = 0
         """Time that the last window's features took."""
         self.infer_ns = 0
@@ -43,8 +44,9 @@ class Inference:
 
         Raises: RuntimeMissing, ModelRefused, BundleRefused.
         """
-        model = load_model(bundle.model(), bundle.manifest.format, threads)
-        return cls(bundle.manifest, model)
+        manifest = bundle.manifest
+        model = load_model(bundle.model(), manifest.format, threads, manifest.shapes)
+        return cls(manifest, model)
 
     def scores(self, window: Array, fresh: Fresh = None) -> Float32Array:
         """Run one window, or one prepared tensor where the bundle has no stream.
@@ -60,11 +62,12 @@ class Inference:
         """
         began = perf_counter_ns()
         if self._features is None:
-            _copy_prepared(window, self.model.input(0))
+            _copy_prepared(window, self.model.input(self._taken))
         else:
-            write_input(self.model, 0, self._features.run(window, fresh))
+            write_input(self.model, self._taken, self._features.run(window, fresh))
         ready = perf_counter_ns()
         self.model.invoke()
+        self._feedback.carry()
         parts = [read_output(self.model, i).reshape(-1) for i in self._given]
         values = parts[0] if len(parts) == 1 else np.concatenate(parts)
         self.pre_ns = ready - began
@@ -86,6 +89,7 @@ class Inference:
     def reset(self) -> None:
         """Forget the stream: called where windows are not contiguous."""
         self.model.reset()
+        self._feedback.reset()
 
     def close(self) -> None:
         """Give the runtime's memory back."""

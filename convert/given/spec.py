@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from edge_bundle.errors import ConfigError
 from edge_bundle.features.steps import Step, form_after
-from edge_bundle.manifest import Classification, Limits, Requires, Stream
+from edge_bundle.manifest import Classification, Limits, Requires, State, Stream
 from edge_bundle.positions import Path_
 from edge_bundle.toml import Document, convert_toml, read_toml, show_path
 
@@ -21,6 +21,10 @@ class Spec(Struct, frozen=True, forbid_unknown_fields=True):
     decision: Classification | None = None
     """None: all outputs are given as they are."""
     features: tuple[Step, ...] = ()
+    state: tuple[State, ...] = ()
+    """What the model is given again of what it gave."""
+    constants: dict[str, int | float] = {}
+    """Inputs that are always filled with one number."""
     limits: Limits = Limits()
     requires: Requires = Requires()
 

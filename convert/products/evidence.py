@@ -78,7 +78,7 @@ def seed_windows(manifest: Manifest, count: int) -> list[Array]:
     """
     random = np.random.default_rng(SEED)
     shape, dtype = (count, *manifest.window_shape), np.dtype(manifest.window_dtype)
-    taken = manifest.tensors.inputs[0]
+    taken = manifest.tensors.inputs[manifest.window_input]
     codes: Array
     if manifest.stream and not manifest.features and taken.scale is not None:
         limits = np.iinfo(taken.dtype)

@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+from collections.abc import Mapping
 from types import ModuleType
 from typing import Final
 
@@ -12,6 +13,7 @@ PACKAGES: Final = {
     "onnx": ("onnxruntime",),
     "tflite": ("ai_edge_litert", "tflite_runtime"),
 }
+NO_SHAPES: Final[Mapping[str, tuple[int, ...]]] = {}
 
 
 def installed_formats() -> tuple[str, ...]:
@@ -32,13 +34,20 @@ def runtime_version(kind: str) -> str:
     return str(module.VERSION) if kind == "tflite" else f"onnxruntime {module.VERSION}"
 
 
-def load_model(data: bytes, kind: str, threads: int = 1) -> Model:
+def load_model(
+    data: bytes,
+    kind: str,
+    threads: int = 1,
+    shapes: Mapping[str, tuple[int, ...]] = NO_SHAPES,
+) -> Model:
     """Load a model file.
 
     Args:
         data: the file's bytes.
         kind: ``onnx`` or ``tflite``.
         threads: that one inference may use.
+        shapes: of inputs and outputs, by name, for what an ONNX file leaves free; 1 where they say
+            nothing.
     Raises: RuntimeMissing: no runtime installed, or it does not import. ModelRefused: the runtime
         cannot load it.
     """
@@ -46,7 +55,7 @@ def load_model(data: bytes, kind: str, threads: int = 1) -> Model:
     if kind == "onnx":
         from edge_bundle.runtimes.onnx import OnnxModel
 
-        return OnnxModel(data, threads)
+        return OnnxModel(data, threads, shapes)
     from edge_bundle.runtimes.tflite import TfliteModel
 
     return TfliteModel(data, threads)
