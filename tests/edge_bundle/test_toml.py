@@ -103,11 +103,7 @@ def test_good_file_becomes_its_type(tmp_path: Path) -> None:
             '"tty0"\nbaud = "fast"',
             '17:1: source[1].baud: "fast", expected a whole number',
         ),
-        (
-            'kind = "serial"',
-            'kind = "seriel"',
-            "15:1: source[1].kind: no value 'seriel'; did you mean 'serial'?",
-        ),
+        ('kind = "serial"', 'kind = "seriel"', "15:1: source[1].kind: no value 'seriel'; did you mean 'serial'?"),
         ('kind = "serial"', "", "14:1: source[1].kind: is missing"),
         (
             '"x=]#["',
