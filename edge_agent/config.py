@@ -60,6 +60,9 @@ class ModelTable(Struct, frozen=True):
     stream: Identifier
     bundle: str | None = None
     """What to run until the fleet assigns something."""
+    late: Literal["drop", "keep"] | None = None
+    """What becomes of windows past due; None: they are dropped where the source drops too and the
+    model remembers nothing."""
 
 
 class Config(Struct, frozen=True, kw_only=True):

@@ -34,12 +34,15 @@ class Ring:
         self.capacity = capacity
         self.head = 0
         """Position after the newest sample."""
-        self._period_ns = 1e9 / rate_hz
+        self.period_ns = 1e9 / rate_hz
+        """From one sample to the next."""
+        self.span_ns = 0
+        """What the newest chunk spans: its first sample is known so much after it was taken."""
         self._samples = np.zeros((capacity, channels), np.float32)
         self._times = np.zeros(capacity, np.int64)
         # How far each of so many samples is behind the last, worked out once.
         self._behind_ns: npt.NDArray[np.int64] = (
-            np.arange(capacity - 1, -1, -1) * self._period_ns
+            np.arange(capacity - 1, -1, -1) * self.period_ns
         ).astype(np.int64)
         self.breaks = 0
         """How many places there were that no window may span."""
@@ -59,6 +62,7 @@ class Ring:
         """
         samples = chunk.samples
         lost, restart = chunk.lost, chunk.restart
+        self.span_ns = int(len(samples) * self.period_ns)
         # The sum of squares is finite only if nothing in it is NaN or infinite, and costs a tenth
         # of looking at every element; where it overflows, every element is looked at.
         if not isfinite(np.vdot(samples, samples)):
@@ -83,7 +87,7 @@ class Ring:
         behind = len(chunk.samples) - count
         if behind <= 0:
             return chunk, None
-        end_ns = chunk.end_ns - int(behind * self._period_ns)
+        end_ns = chunk.end_ns - int(behind * self.period_ns)
         first = Chunk(chunk.samples[:count], end_ns, chunk.lost, chunk.restart)
         return first, Chunk(chunk.samples[count:], chunk.end_ns)
 
@@ -108,7 +112,7 @@ class Ring:
             if finite[begin]:
                 if lost or restart:
                     self._break(lost)
-                behind_ns = int((n - end) * self._period_ns)
+                behind_ns = int((n - end) * self.period_ns)
                 self._write(chunk.samples[begin:end], chunk.end_ns - behind_ns)
                 lost, restart = 0, False
             else:

@@ -82,7 +82,8 @@ class Service:
                 self._updater.on_unhealthy,
                 self._updater.on_healthy,
             )
-            self._feeds[model.stream].slots.append(slot)
+            slot.late = model.late
+            self._feeds[model.stream].add(slot)
             self._updater.add(slot, shapes[model.stream])
         self._worker = Worker(list(self._feeds.values()), wake, self._give)
         self._captures = [

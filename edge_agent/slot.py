@@ -7,13 +7,14 @@ A change of model takes effect here, between two windows. Not thread-safe but fo
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic_ns
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from msgspec import Struct
 
 from edge_agent.clock import WallClock
 from edge_agent.ring import Ring
+from edge_agent.schedule import Job, count_late
 from edge_bundle.archive import Bundle
 from edge_bundle.decision import Decision
 from edge_bundle.errors import ArtifactRefused
@@ -23,6 +24,10 @@ from edge_bundle.window import Cursor
 from edge_wire.messages import Latency, ModelId, Prediction, encode
 
 NS_PER_MS: Final = 1e6
+COST_SHARE: Final = 8
+"""A window's time counts for one part in so many of the moving estimate."""
+
+Late = Literal["drop", "keep"]
 
 
 @dataclass(slots=True)
@@ -68,6 +73,16 @@ class Slot:
     ) -> None:
         self.model = model
         self.stream = stream
+        self.late: Late | None = None
+        """What becomes of windows past due; None: as the stream and the model suggest."""
+        self.live = False
+        """Whether samples come whether or not the model keeps up."""
+        self.cost_ns = 0
+        """Moving estimate of what a window takes."""
+        self.dropped = 0
+        """Windows that were never run because they were past due."""
+        self._skipped = 0
+        self._finished_ns = 0
         self.seq = 0
         """Of the next prediction."""
         self._boot = boot
@@ -118,6 +133,24 @@ class Slot:
         next_start = cursor.start + (cursor.hop if self._taken else 0)
         return ring.breaks == self._breaks_seen and next_start + cursor.window > ring.head
 
+    def job(self, ring: Ring) -> Job:
+        """Return the next window as the schedule sees it."""
+        cursor, hop_ns = self._cursor, 0
+        if cursor is not None:
+            hop_ns = int(cursor.hop * ring.period_ns)
+        deadline_ns = None
+        if not self.idle(ring):
+            # Where a break or another model moves the window it is due no later than this.
+            last = ring.head - 1
+            if cursor is not None:
+                start = cursor.start + (cursor.hop if self._taken else 0)
+                last = min(last, max(start, ring.tail) + cursor.window - 1)
+            end_ns = ring.time_ns(last) if last >= 0 else 0
+            deadline_ns = end_ns + hop_ns + ring.span_ns
+        # What nobody has measured yet may take long.
+        cost_ns = self.cost_ns or hop_ns
+        return Job(deadline_ns, hop_ns, cost_ns, self._finished_ns, self.live)
+
     def offer(self, loaded: Loaded, trial: bool = False, fallback: Loaded | None = None) -> None:
         """Let another model go on from the next window. Called by any thread.
 
@@ -153,12 +186,36 @@ class Slot:
             self._catch_up(ring, cursor)
         if not cursor.ready(ring.head):
             return False
+        if self._drops_late:
+            self._skip_late(ring, cursor)
         ring.copy(cursor.start, self._window)
         self._taken = True
         self._start = cursor.start
         self._covered_before, self._covered = self._covered, cursor.start + cursor.window
         self._end_ns = ring.time_ns(self._covered - 1)
         return True
+
+    @property
+    def _drops_late(self) -> bool:
+        if self.late is not None:
+            return self.late == "drop"
+        # What a stateful model remembers is worth more than being in time.
+        running = self._running
+        return self.live and running is not None and not running.bundle.manifest.stateful
+
+    def _skip_late(self, ring: Ring, cursor: Cursor) -> None:
+        """Go on to the first window that is not past due, or the last whole one before a break."""
+        end_ns, hop_ns = ring.time_ns(cursor.start + cursor.window - 1), cursor.hop * ring.period_ns
+        behind_ns = monotonic_ns() - (end_ns + int(hop_ns) + ring.span_ns)
+        late = count_late(behind_ns, max(1, int(hop_ns)))
+        if not late:
+            return
+        breaks = ring.breaks_since(self._breaks_seen)
+        whole = (breaks[0][1] if breaks else ring.head) - cursor.start - cursor.window
+        count = min(late, whole // cursor.hop)
+        cursor.start += count * cursor.hop
+        self._skipped += count
+        self.dropped += count
 
     def _catch_up(self, ring: Ring, cursor: Cursor) -> None:
         """Go on behind what was overwritten, and behind the breaks in the next window."""
@@ -189,12 +246,15 @@ class Slot:
         """
         began_ns = monotonic_ns()
         decision = self._decide()
+        self._finished_ns = monotonic_ns()
+        took_ns = self._finished_ns - began_ns
+        self.cost_ns += (took_ns - self.cost_ns) // COST_SHARE if self.cost_ns else took_ns
         if decision is None or self._running is None:
             return None
         inference = self._running.inference
-        seq, lost, gap = self.seq, self._lost, self._gap
+        seq, lost, gap, skipped = self.seq, self._lost, self._gap, self._skipped
         self.seq += 1
-        self._lost, self._gap = 0, False
+        self._lost, self._gap, self._skipped = 0, False, 0
         payload = encode(
             Prediction(
                 v=1,
@@ -216,6 +276,7 @@ class Slot:
                 ),
                 lost_samples=lost,
                 quality="gap" if gap else "ok",
+                skipped_windows=skipped,
             )
         )
         return Made(self.stream, self.model, seq, payload, self._start, decision)
@@ -223,11 +284,12 @@ class Slot:
     def _decide(self) -> Decision | None:
         while self._running is not None:
             try:
-                broken = self._gap or self._stale
+                manifest, stream = self._running.bundle.manifest, self._running.stream
+                new = stream.hop * (1 + self._skipped)
+                broken = self._gap or self._stale or (manifest.stateful and self._skipped > 0)
                 if broken:
                     self._running.inference.reset()
-                stream = self._running.stream
-                fresh = None if broken or stream.hop > stream.window else stream.hop
+                fresh = None if broken or new > stream.window else new
                 decision = self._running.inference.decide(self._window, fresh)
             except Exception as error:  # whatever a model does, the other models go on
                 refused = isinstance(error, ArtifactRefused)
@@ -298,6 +360,7 @@ class Slot:
         self._identity = loaded.identify()
         self._running = loaded
         self._stale = True
+        self.cost_ns = 0
 
 
 def _shape(loaded: Loaded) -> tuple[int, int]:

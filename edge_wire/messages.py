@@ -93,6 +93,8 @@ class Prediction(Struct, frozen=True):
     """Samples of the stream that were lost since the prediction before."""
     quality: Literal["ok", "gap"]
     """``gap``: samples were missing or invalid between this window and the one before."""
+    skipped_windows: Count = 0
+    """Windows since the prediction before that were never run, because they were past due."""
     replayed: bool = False
 
 

@@ -42,7 +42,8 @@ EXAMPLE = """
  "model":{"name":"har","version":"1.4.2","sha":"3fa91c22"},"label":"walking","score":0.93,
  "top":[["walking",0.93],["idle",0.05]],
  "lat_ms":{"queue":1.2,"pre":0.8,"infer":4.1,"e2e":9.0},
- "lost_samples":0,"quality":"ok","replayed":false}
+ "lost_samples":0,"quality":"ok",
+ "skipped_windows":0,"replayed":false}
 """
 PREDICTION = Prediction(
     v=1,
