@@ -53,6 +53,13 @@ class OutboxTable(Struct, frozen=True):
     """0: predictions are sent once with QoS 0 and never wait."""
 
 
+class TelemetryTable(Struct, frozen=True):
+    """Figures of the device for whoever looks after it."""
+
+    every_s: Annotated[float, Meta(ge=0)] = 60.0
+    """0: none."""
+
+
 class ModelTable(Struct, frozen=True):
     """A model that this device runs on a stream."""
 
@@ -73,6 +80,7 @@ class Config(Struct, frozen=True, kw_only=True):
     runtime: RuntimeTable = RuntimeTable()
     store: StoreTable
     outbox: OutboxTable = OutboxTable()
+    telemetry: TelemetryTable = TelemetryTable()
     source: tuple[Source, ...] = ()
     model: tuple[ModelTable, ...] = ()
     extends: tuple[str, ...] = ()

@@ -28,6 +28,7 @@ from edge_agent.publisher import Publisher
 from edge_agent.reporter import Reporter
 from edge_agent.slot import Made, Slot
 from edge_agent.sources.opening import open_source
+from edge_agent.telemetry import Teller
 from edge_agent.updater import Updater
 from edge_agent.worker import Worker
 from edge_wire.broker import Broker
@@ -90,6 +91,11 @@ class Service:
             Capture(self._feeds[t.name], s, self._note_end(t.name))
             for t, s in zip(config.source, sources, strict=True)
         ]
+        slots = [slot for feed in self._feeds.values() for slot in feed.slots]
+        every_s = config.telemetry.every_s
+        self._teller = Teller(
+            self._link, self._topics, device, self._boot, self._clock, slots, every_s
+        )
         self._ending = False
         self._acks: queue.SimpleQueue[Ack] = queue.SimpleQueue()
         self._stopped = threading.Event()
@@ -106,6 +112,8 @@ class Service:
         self._worker.start()
         for capture in self._captures:
             capture.start()
+        if self._config.telemetry.every_s:
+            self._teller.start()
         log.info("running as %s, boot %s", self._config.device.id, self._boot)
         while not self._stopped.wait(REFRESH_S * random.uniform(0.8, 1.2)):  # noqa: S311
             # Not every broker gives a retained message again to who is subscribed already.
@@ -120,6 +128,7 @@ class Service:
     def _end(self) -> None:
         for capture in self._captures:
             capture.stop()
+        self._teller.stop()
         self._updater.stop()
         self._worker.stop()
         self._publisher.stop(FLUSH_S)

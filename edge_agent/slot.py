@@ -15,8 +15,10 @@ from msgspec import Struct
 from edge_agent.clock import WallClock
 from edge_agent.ring import Ring
 from edge_agent.schedule import Job, count_late
+from edge_agent.tally import Tally
 from edge_bundle.archive import Bundle
 from edge_bundle.decision import Decision
+from edge_bundle.drift import Drift
 from edge_bundle.errors import ArtifactRefused
 from edge_bundle.inference import Inference
 from edge_bundle.manifest import Stream
@@ -36,6 +38,8 @@ class Loaded:
 
     bundle: Bundle
     inference: Inference
+    drift: Drift | None = None
+    """None: nobody watches."""
 
     @property
     def stream(self) -> Stream:
@@ -79,8 +83,7 @@ class Slot:
         """Whether samples come whether or not the model keeps up."""
         self.cost_ns = 0
         """Moving estimate of what a window takes."""
-        self.dropped = 0
-        """Windows that were never run because they were past due."""
+        self.tally = Tally()
         self._skipped = 0
         self._finished_ns = 0
         self.seq = 0
@@ -215,7 +218,7 @@ class Slot:
         count = min(late, whole // cursor.hop)
         cursor.start += count * cursor.hop
         self._skipped += count
-        self.dropped += count
+        self.tally.late += count
 
     def _catch_up(self, ring: Ring, cursor: Cursor) -> None:
         """Go on behind what was overwritten, and behind the breaks in the next window."""
@@ -250,11 +253,16 @@ class Slot:
         took_ns = self._finished_ns - began_ns
         self.cost_ns += (took_ns - self.cost_ns) // COST_SHARE if self.cost_ns else took_ns
         if decision is None or self._running is None:
+            self.tally.failed += 1
             return None
         inference = self._running.inference
         seq, lost, gap, skipped = self.seq, self._lost, self._gap, self._skipped
         self.seq += 1
         self._lost, self._gap, self._skipped = 0, False, 0
+        e2e_ns = monotonic_ns() - self._end_ns
+        self.tally.windows += 1
+        self.tally.infer.add(inference.infer_ns)
+        self.tally.e2e.add(e2e_ns)
         payload = encode(
             Prediction(
                 v=1,
@@ -272,7 +280,7 @@ class Slot:
                     queue=_ms(began_ns - self._end_ns),
                     pre=_ms(inference.pre_ns),
                     infer=_ms(inference.infer_ns),
-                    e2e=_ms(monotonic_ns() - self._end_ns),
+                    e2e=_ms(e2e_ns),
                 ),
                 lost_samples=lost,
                 quality="gap" if gap else "ok",
@@ -298,6 +306,8 @@ class Slot:
                     return None
             else:
                 self._stale = False
+                if self._running.drift is not None:
+                    self._running.drift.push(self._window, decision.score)
                 if self._trial:
                     self._healthy(self, self._running)
                 return decision

@@ -453,7 +453,7 @@ def test_late_windows_are_dropped_up_to_the_newest_and_counted() -> None:
     bench.push(95)  # at a time long past
     bench.work()
     assert bench.windows == [(80, 89)]
-    assert bench.predictions[0].skipped_windows == bench.slot.dropped == 8
+    assert bench.predictions[0].skipped_windows == bench.slot.tally.late == 8
     assert (bench.predictions[0].quality, bench.predictions[0].lost_samples) == ("ok", 0)
     bench.push(5)
     bench.work()
@@ -480,7 +480,7 @@ def test_late_windows_are_kept_where_that_is_said_or_the_source_waits(
     bench.slot.late, bench.slot.live = late, live
     bench.push(40)
     assert len(bench.work()) == 4
-    assert bench.slot.dropped == 0
+    assert bench.slot.tally.late == 0
 
 
 @pytest.mark.parametrize(("stateful", "windows"), [(False, 1), (True, 4)])

@@ -28,13 +28,14 @@ from edge_wire.messages import (
     Reported,
     Running,
     StreamInfo,
+    Telemetry,
     Want,
     decode,
     encode,
 )
 from edge_wire.trust import Envelope, Root
 
-KINDS = [Prediction, Info, Reported, Loss, Want, Plan, Assignment, Envelope, Root]
+KINDS = [Prediction, Info, Reported, Loss, Telemetry, Want, Plan, Assignment, Envelope, Root]
 SHA = "0123456789abcdef" * 4
 EXAMPLE = """
 {"v":1,"boot":"000017-9f3c01d27a55e1b0","seq":18223,"t":"2026-11-02T10:15:30.123Z",
