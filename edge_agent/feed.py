@@ -5,6 +5,7 @@ from typing import Literal
 
 from edge_agent.ring import Chunk, Ring
 from edge_agent.schedule import Job
+from edge_agent.sharing import Sharing
 from edge_agent.slot import Slot
 
 Policy = Literal["block", "drop_oldest"]
@@ -18,6 +19,7 @@ class Feed:
         self.slots: list[Slot] = []
         self._ring = ring
         self._policy = policy
+        self._sharing = Sharing()
         self._wake = wake
         self._room = threading.Condition()
         self._closed = False
@@ -25,6 +27,7 @@ class Feed:
     def add(self, slot: Slot) -> None:
         """Let a model see the stream; before there are samples."""
         slot.live = self._policy != "block"
+        slot.sharing = self._sharing
         self.slots.append(slot)
 
     def put(self, chunk: Chunk) -> None:

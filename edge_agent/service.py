@@ -28,7 +28,7 @@ from edge_agent.publisher import Publisher
 from edge_agent.reporter import Reporter
 from edge_agent.slot import Made, Slot
 from edge_agent.sources.opening import open_source
-from edge_agent.telemetry import Teller
+from edge_agent.telemetry import TelemetryThread
 from edge_agent.updater import Updater
 from edge_agent.worker import Worker
 from edge_wire.broker import Broker
@@ -93,7 +93,7 @@ class Service:
         ]
         slots = [slot for feed in self._feeds.values() for slot in feed.slots]
         every_s = config.telemetry.every_s
-        self._teller = Teller(
+        self._telemetry = TelemetryThread(
             self._link, self._topics, device, self._boot, self._clock, slots, every_s
         )
         self._ending = False
@@ -113,7 +113,7 @@ class Service:
         for capture in self._captures:
             capture.start()
         if self._config.telemetry.every_s:
-            self._teller.start()
+            self._telemetry.start()
         log.info("running as %s, boot %s", self._config.device.id, self._boot)
         while not self._stopped.wait(REFRESH_S * random.uniform(0.8, 1.2)):  # noqa: S311
             # Not every broker gives a retained message again to who is subscribed already.
@@ -128,7 +128,7 @@ class Service:
     def _end(self) -> None:
         for capture in self._captures:
             capture.stop()
-        self._teller.stop()
+        self._telemetry.stop()
         self._updater.stop()
         self._worker.stop()
         self._publisher.stop(FLUSH_S)

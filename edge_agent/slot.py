@@ -15,6 +15,7 @@ from msgspec import Struct
 from edge_agent.clock import WallClock
 from edge_agent.ring import Ring
 from edge_agent.schedule import Job, count_late
+from edge_agent.sharing import Share, Sharing
 from edge_agent.tally import Tally
 from edge_bundle.archive import Bundle
 from edge_bundle.decision import Decision
@@ -84,6 +85,9 @@ class Slot:
         self.cost_ns = 0
         """Moving estimate of what a window takes."""
         self.tally = Tally()
+        self.sharing = Sharing()
+        """Of the stream, with the other models on it."""
+        self._share: Share | None = None
         self._skipped = 0
         self._finished_ns = 0
         self.seq = 0
@@ -297,6 +301,8 @@ class Slot:
                 broken = self._gap or self._stale or (manifest.stateful and self._skipped > 0)
                 if broken:
                     self._running.inference.reset()
+                if self._share is not None:
+                    self._share.start = self._start
                 fresh = None if broken or new > stream.window else new
                 decision = self._running.inference.decide(self._window, fresh)
             except Exception as error:  # whatever a model does, the other models go on
@@ -368,6 +374,9 @@ class Slot:
             self._window = np.empty(_shape(loaded), np.float32)
         self._window_ms = round(stream.window / stream.rate_hz * 1000, 3)
         self._identity = loaded.identify()
+        if self._share is not None:
+            self.sharing.leave(self._share)
+        self._share = self.sharing.join(loaded.inference)
         self._running = loaded
         self._stale = True
         self.cost_ns = 0

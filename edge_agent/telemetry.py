@@ -19,7 +19,7 @@ NS_PER_MS: Final = 1e6
 P99: Final = 0.99
 
 
-class Teller:
+class TelemetryThread:
     """Publishes telemetry at intervals; what is not heard is not said again."""
 
     def __init__(

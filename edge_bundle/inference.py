@@ -1,6 +1,8 @@
 """The one path from a raw window to a decision, for converter and device alike."""
 
+from collections.abc import Callable
 from time import perf_counter_ns
+from typing import TypeAlias
 
 import numpy as np
 
@@ -15,6 +17,8 @@ from edge_bundle.runtimes.loader import load_model
 from edge_bundle.runtimes.model import Model, read_output, write_input
 from edge_bundle.tensor import Array, Float32Array, TensorSpec
 
+Prepare: TypeAlias = Callable[[Float32Array, Fresh], Float32Array]
+
 
 class Inference:
     """A bundle ready to run. Not thread-safe: one thread at a time calls it."""
@@ -28,10 +32,13 @@ class Inference:
         stream, decision = manifest.stream, manifest.decision
         self.manifest = manifest
         self.model = model
-        self._features = compile_steps(manifest.features, stream.form) if stream else None
+        self.chain = compile_steps(manifest.features, stream.form) if stream else None
+        """The features; None for a prepared tensor."""
+        self.prepare: Prepare | None = self.chain.run if self.chain else None
+        """What works the features out, as ``Chain.run``: another may, that shares them."""
         self._classifier = Classifier(decision) if decision else None
         self._given = (manifest.scores_index,) if decision else manifest.given_outputs
-        self._taken = manifest.window_input
+        self._window_input = manifest.window_input
         self._feedback = Feedback(manifest, model)
         self.pre_ns = 0
         """Time that the last window's features took."""
@@ -61,10 +68,10 @@ class Inference:
         Raises: ModelRefused: where the runtime fails.
         """
         began = perf_counter_ns()
-        if self._features is None:
-            _copy_prepared(window, self.model.input(self._taken))
+        if self.prepare is None:
+            _copy_prepared(window, self.model.input(self._window_input))
         else:
-            write_input(self.model, self._taken, self._features.run(window, fresh))
+            write_input(self.model, self._window_input, self.prepare(window, fresh))
         ready = perf_counter_ns()
         self.model.invoke()
         self._feedback.carry()

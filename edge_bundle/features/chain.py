@@ -15,8 +15,10 @@ RUNNERS: Final = {Standardise: StandardiseRunner}
 class Chain:
     """The steps of one model, in preallocated memory. Not thread-safe."""
 
-    def __init__(self, runners: Sequence[Runner]) -> None:
+    def __init__(self, runners: Sequence[Runner], form: Form) -> None:
         self._runners = tuple(runners)
+        self.form = form
+        """What comes out."""
 
     def run(self, samples: Float32Array, fresh: Fresh = None) -> Float32Array:
         """Return what the steps make of one window.
@@ -44,4 +46,4 @@ def compile_steps(steps: Sequence[Step], form: Form) -> Chain:
     for step in steps:
         runners.append(RUNNERS[type(step)](step, form))
         form = step.after(form)
-    return Chain(runners)
+    return Chain(runners, form)

@@ -7,7 +7,7 @@ import pytest
 
 from edge_agent.clock import WallClock
 from edge_agent.process import read_process
-from edge_agent.telemetry import Teller
+from edge_agent.telemetry import TelemetryThread
 from edge_bundle.drift import Drift, PageHinkley
 from edge_wire.broker import Broker
 from edge_wire.link import Handlers, Link
@@ -22,8 +22,8 @@ from tests.simulators.operator import Operator, make_release
 PATIENCE_S = 20.0
 
 
-def teller(bench: Bench) -> Teller:
-    return Teller(Wire(), Topics(), "d1", "000001-ab", WallClock(), [bench.slot], 60.0)
+def teller(bench: Bench) -> TelemetryThread:
+    return TelemetryThread(Wire(), Topics(), "d1", "000001-ab", WallClock(), [bench.slot], 60.0)
 
 
 def test_counts_grow_from_message_to_message_and_spreads_are_of_the_period() -> None:
