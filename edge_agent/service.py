@@ -17,6 +17,7 @@ from edge_agent.assembly import (
     describe_device,
     describe_site,
     make_feeds,
+    open_collection,
     open_store,
     take_in_bundles,
 )
@@ -91,11 +92,15 @@ class Service:
             Capture(self._feeds[t.name], s, self._note_end(t.name))
             for t, s in zip(config.source, sources, strict=True)
         ]
+        self._collection = open_collection(loaded, self._boot)
         slots = [slot for feed in self._feeds.values() for slot in feed.slots]
         every_s = config.telemetry.every_s
         self._telemetry = TelemetryThread(
-            self._link, self._topics, device, self._boot, self._clock, slots, every_s
+            *(self._link, self._topics, device, self._boot, self._clock, slots, every_s),
+            self._collection.describe if self._collection else lambda: None,
         )
+        for slot in slots:
+            slot.keep = self._collection.offer if self._collection else None
         self._ending = False
         self._acks: queue.SimpleQueue[Ack] = queue.SimpleQueue()
         self._stopped = threading.Event()
@@ -109,6 +114,8 @@ class Service:
         for feed in self._feeds.values():
             for slot in feed.slots:
                 feed.take(slot)  # it stands at the stream's beginning before there is a sample
+        if self._collection:
+            self._collection.start()
         self._worker.start()
         for capture in self._captures:
             capture.start()
@@ -131,6 +138,8 @@ class Service:
         self._telemetry.stop()
         self._updater.stop()
         self._worker.stop()
+        if self._collection:
+            self._collection.stop()
         self._publisher.stop(FLUSH_S)
         self._say_stopped()
         self._link.stop()

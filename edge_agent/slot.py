@@ -23,6 +23,7 @@ from edge_bundle.drift import Drift
 from edge_bundle.errors import ArtifactRefused
 from edge_bundle.inference import Inference
 from edge_bundle.manifest import Stream
+from edge_bundle.tensor import Float32Array
 from edge_bundle.window import Cursor
 from edge_wire.messages import Latency, ModelId, Prediction, encode
 
@@ -31,6 +32,7 @@ COST_SHARE: Final = 8
 """A window's time counts for one part in so many of the moving estimate."""
 
 Late = Literal["drop", "keep"]
+Keep = Callable[[str, Stream, Float32Array, Decision, bool], None]
 
 
 @dataclass(slots=True)
@@ -85,6 +87,9 @@ class Slot:
         self.cost_ns = 0
         """Moving estimate of what a window takes."""
         self.tally = Tally()
+        self.keep: Keep | None = None
+        """Told of every window that was decided: model, stream, the window itself until the next
+        one, the decision, and whether the model has drifted."""
         self.sharing = Sharing()
         """Of the stream, with the other models on it."""
         self._share: Share | None = None
@@ -314,6 +319,10 @@ class Slot:
                 self._stale = False
                 if self._running.drift is not None:
                     self._running.drift.push(self._window, decision.score)
+                if self.keep is not None:
+                    drift = self._running.drift
+                    drifted = drift is not None and drift.drifted
+                    self.keep(self.model, stream, self._window, decision, drifted)
                 if self._trial:
                     self._healthy(self, self._running)
                 return decision

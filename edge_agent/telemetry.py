@@ -1,7 +1,7 @@
 """The thread that tells how the device is: counts of every model, and what the process takes."""
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from time import monotonic
 from typing import Final
 
@@ -12,7 +12,14 @@ from edge_agent.tally import Histogram
 from edge_bundle.drift import Drift
 from edge_wire.errors import LinkError
 from edge_wire.link import Link, Message
-from edge_wire.messages import DriftReport, ModelTelemetry, Spread, Telemetry, encode
+from edge_wire.messages import (
+    CaptureFigures,
+    DriftReport,
+    ModelTelemetry,
+    Spread,
+    Telemetry,
+    encode,
+)
 from edge_wire.topics import Topics
 
 NS_PER_MS: Final = 1e6
@@ -31,6 +38,7 @@ class TelemetryThread:
         clock: WallClock,
         slots: Iterable[Slot],
         every_s: float,
+        captured: Callable[[], CaptureFigures | None] = lambda: None,
     ) -> None:
         self._link = link
         self._topic = topics.device(device, "telemetry")
@@ -38,6 +46,7 @@ class TelemetryThread:
         self._clock = clock
         self._slots = list(slots)
         self._every_s = every_s
+        self._captured = captured
         self._n = 0
         self._began_s = self._last_s = monotonic()
         self._before: Mapping[str, tuple[Histogram, Histogram]] = {}
@@ -67,6 +76,7 @@ class TelemetryThread:
             period_s=round(now_s - self._last_s, 3),
             models={slot.model: self._describe(slot) for slot in self._slots},
             process=read_process(),
+            capture=self._captured(),
         )
         self._before = {s.model: (s.tally.infer.copy(), s.tally.e2e.copy()) for s in self._slots}
         self._last_s = now_s

@@ -237,6 +237,21 @@ class ModelTelemetry(Struct, frozen=True):
     drift: DriftReport | None = None
 
 
+class CaptureFigures(Struct, frozen=True):
+    """Windows kept on the device for retraining."""
+
+    windows: Count
+    """Written since the boot."""
+    waiting: Count
+    """In memory, to be written together."""
+    dropped: Count
+    """That were to be kept and could not be."""
+    bytes: Count
+    """On the disk, from earlier boots as well."""
+    error: str = ""
+    """Why the last ones could not be written."""
+
+
 class Process(Struct, frozen=True):
     """What the agent takes of its machine."""
 
@@ -260,6 +275,8 @@ class Telemetry(Struct, frozen=True):
     """Since the message before was made, or since the start."""
     models: dict[str, ModelTelemetry]
     process: Process
+    capture: CaptureFigures | None = None
+    """None where nothing is captured."""
 
 
 class Want(Struct, frozen=True):
