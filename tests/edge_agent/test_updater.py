@@ -23,6 +23,7 @@ from edge_bundle import VERSION
 from edge_bundle.archive import Bundle
 from edge_bundle.decision import Decision
 from edge_bundle.errors import ModelRefused
+from edge_bundle.features.runner import Fresh
 from edge_bundle.inference import Inference
 from edge_bundle.manifest import Channel
 from edge_bundle.runtimes.loader import runtime_version
@@ -126,10 +127,10 @@ def break_model(monkeypatch: pytest.MonkeyPatch, version: str) -> Callable[[], N
     broken = threading.Event()
     decide = Inference.decide
 
-    def fail(self: Inference, window: Float32Array) -> Decision:
+    def fail(self: Inference, window: Float32Array, fresh: Fresh = None) -> Decision:
         if broken.is_set() and self.manifest.version == version:
             raise ModelRefused("a node failed")
-        return decide(self, window)
+        return decide(self, window, fresh)
 
     monkeypatch.setattr(Inference, "decide", fail)
     return broken.set
