@@ -39,7 +39,8 @@ class Inference:
         self._classifier = Classifier(decision) if decision else None
         self._given = (manifest.scores_index,) if decision else manifest.given_outputs
         self._window_input = manifest.window_input
-        self._feedback = Feedback(manifest, model)
+        fed = manifest.state or manifest.constants
+        self._feedback = Feedback(manifest, model) if fed else None
         self.pre_ns = 0
         """Time that the last window's features took."""
         self.infer_ns = 0
@@ -74,7 +75,8 @@ class Inference:
             write_input(self.model, self._window_input, self.prepare(window, fresh))
         ready = perf_counter_ns()
         self.model.invoke()
-        self._feedback.carry()
+        if self._feedback is not None:
+            self._feedback.carry()
         parts = [read_output(self.model, i).reshape(-1) for i in self._given]
         values = parts[0] if len(parts) == 1 else np.concatenate(parts)
         self.pre_ns = ready - began
@@ -96,7 +98,8 @@ class Inference:
     def reset(self) -> None:
         """Forget the stream: called where windows are not contiguous."""
         self.model.reset()
-        self._feedback.reset()
+        if self._feedback is not None:
+            self._feedback.reset()
 
     def close(self) -> None:
         """Give the runtime's memory back."""

@@ -332,4 +332,5 @@ def test_lateness_of_a_model_is_a_policy(tmp_path: Path) -> None:
     model = source + '[[model]]\nname = "m"\nstream = "s"\n'
     assert load(tmp_path, BASE + model).config.model[0].late is None
     assert load(tmp_path, BASE + model + 'late = "keep"\n').config.model[0].late == "keep"
-    assert "late: no value 'drp'; did you mean 'drop'?" in refusal(tmp_path, BASE + model + 'late = "drp"\n')
+    told = refusal(tmp_path, BASE + model + 'late = "drp"\n')
+    assert "late: no value 'drp'; did you mean 'drop'?" in told
