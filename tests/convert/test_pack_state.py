@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from convert.inspection.survey import inspect_model
 from convert.pack import PackOrder, pack
+from edge_agent.measurement import measure
 from edge_bundle.archive import read_bundle
 from edge_bundle.errors import ConfigError, ModelRefused
 from edge_bundle.golden import check_golden
@@ -71,3 +73,11 @@ def test_last_free_dimension_takes_any_window(tmp_path: Path) -> None:
     result = pack(order(tmp_path, SPEC.replace("window = 4", "window = 9")), lambda _: None)
     inputs = read_bundle(result.bundle).manifest.tensors.inputs
     assert [t.shape for t in inputs] == [(1, 9), (2, 1), ()]
+
+
+def test_packed_model_is_inspected_and_timed_with_what_its_bundle_says(tmp_path: Path) -> None:
+    spec = SPEC.replace("window = 4", "window = 9")
+    bundle = pack(order(tmp_path, spec), lambda _: None).bundle
+    assert inspect_model(bundle).trial.ran
+    (timed,) = measure([bundle], 1, 0.1, lambda _done: None)
+    assert timed.latency_us > 0
