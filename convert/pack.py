@@ -16,6 +16,7 @@ from convert.given.spec import EMPTY, SpecFile, place_finding, read_spec
 from convert.inspection.anatomy import Anatomy
 from convert.inspection.survey import read_anatomy
 from convert.inspection.trial import require_safe
+from convert.inspection.wiring import Wiring, join
 from convert.judgement.metrics import answers
 from convert.products.bundling import (
     GOLDEN,
@@ -40,7 +41,7 @@ from edge_bundle.decision.rules import class_labels
 from edge_bundle.errors import ConfigError, ModelRefused
 from edge_bundle.golden import pack_golden, run_golden
 from edge_bundle.inference import Inference
-from edge_bundle.manifest import PREPARED, Golden, Manifest, Provenance
+from edge_bundle.manifest import PREPARED, Golden, Manifest, Provenance, check_feedback
 from edge_bundle.runtimes.loader import guess_format, load_model
 from edge_bundle.tensor import Array, TensorSpec
 
@@ -105,10 +106,10 @@ def pack(order: PackOrder, progress: Progress) -> Packed:
     data = read_bounded(order.model)
     form = guess_format(data)
     anatomy = read_anatomy(data, form, order.model)
-    _check_anatomy(order.model, anatomy)
+    wiring = _check_anatomy(order.model, anatomy, file)
     precision = judge_precision(anatomy)
     progress(f"loading {order.model.name} in a process of its own")
-    require_safe(data, form, str(order.model))
+    require_safe(data, form, str(order.model), wiring)
     draft = draft_manifest(
         Identity(name, version, f"{form}-{precision}"),
         file.spec,
@@ -116,11 +117,13 @@ def pack(order: PackOrder, progress: Progress) -> Packed:
         form,
         Provenance(source_sha256=hashlib.sha256(data).hexdigest(), recipe=RECIPE),
         TOLERANCES[precision],
+        wiring.shapes,
     )
+    check_feedback(draft)
     taken = _check_tensors(order.model, data, draft, file)
     golden = read_samples(order.golden, file.spec, taken, to_judge=False) if order.golden else None
     evaluation = _read_evaluation(order, file, draft, taken)
-    inference = Inference(draft, load_model(data, form))
+    inference = Inference(draft, load_model(data, form, shapes=draft.shapes))
     accuracy = None
     if evaluation is not None:
         progress(f"measuring on {len(evaluation[0])} evaluation samples")
@@ -179,23 +182,20 @@ def judge_precision(anatomy: Anatomy) -> Precision:
     return "fp16" if "float16" in kinds else "float"
 
 
-def _check_anatomy(path: Path, anatomy: Anatomy) -> None:
+def _check_anatomy(path: Path, anatomy: Anatomy, file: SpecFile) -> Wiring:
     if anatomy.external:
         raise ModelRefused(
             f"{path}: its weights are in another file ({anatomy.external[0]}); save the model as "
             "one file"
         )
-    if len(anatomy.inputs) != 1:
-        names = ", ".join(t.name for t in anatomy.inputs) or "none"
-        raise ModelRefused(f"{path}: {len(anatomy.inputs)} inputs ({names}), expected one")
+    return join(path, anatomy, file)
 
 
 def _check_tensors(path: Path, data: bytes, draft: Manifest, file: SpecFile) -> TensorSpec:
     """Refuse what the bundle's path cannot feed; return what samples have to be for it."""
-    taken, *_ = (
-        TensorSpec(t.name, t.shape, t.dtype, t.scale, t.zero_point) for t in draft.tensors.inputs
-    )
-    outputs = tuple(t.name for t in draft.tensors.outputs)
+    window = draft.tensors.inputs[draft.window_input]
+    taken = TensorSpec(window.name, window.shape, window.dtype, window.scale, window.zero_point)
+    outputs = tuple(draft.tensors.outputs[i].name for i in draft.given_outputs)
     sha256 = draft.provenance.source_sha256
     source = Source(path, draft.format, data, sha256, len(data), taken, outputs)
     check_input(source, file.spec)
@@ -228,7 +228,7 @@ def _read_evaluation(
             "before, and labels of single samples do not judge it; leave it out"
         )
     decision = file.spec.decision
-    if decision is None and len(draft.tensors.outputs) > 1:
+    if decision is None and len(draft.given_outputs) > 1:
         raise file.error(("decision",), "must say which output holds the scores, to be evaluated")
     samples = read_samples(order.evaluation, file.spec, taken, to_judge=True)
     classes = class_labels(decision) if decision else draft.scores_count

@@ -10,6 +10,7 @@ import numpy as np
 from convert.given.source import read_bounded
 from convert.inspection.survey import read_anatomy
 from convert.inspection.trial import require_safe
+from convert.inspection.wiring import NOTHING, Wiring
 from edge_bundle.archive import BUNDLE_MARK, read_bundle
 from edge_bundle.errors import RecordingRefused
 from edge_bundle.features.chain import compile_steps
@@ -75,8 +76,9 @@ def open_side(path: Path, label: str) -> Side:
         manifest, data = bundle.manifest, bundle.model()
     form = manifest.format if manifest else guess_format(data)
     read_anatomy(data, form, path)
-    require_safe(data, form, str(path))
-    return Side(label, load_model(data, form), manifest)
+    wiring = Wiring(manifest.shapes, manifest.constants) if manifest else NOTHING
+    require_safe(data, form, str(path), wiring)
+    return Side(label, load_model(data, form, shapes=wiring.shapes), manifest)
 
 
 def fit(

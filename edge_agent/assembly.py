@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from edge_agent import source_tables as tables
+from edge_agent.collection import Collection
 from edge_agent.config import Config, LoadedConfig
 from edge_agent.feed import Feed, Policy
 from edge_agent.fit import Refused, Site, StreamShape, check_stream, check_thresholds
@@ -46,6 +47,20 @@ def open_store(loaded: LoadedConfig) -> Store:
     except OSError as error:
         raise loaded.error(("store", "path"), f"{error.filename}: {error.strerror}") from None
     return store
+
+
+def open_collection(loaded: LoadedConfig, boot: str) -> Collection | None:
+    """Return what keeps windows for retraining; None where nothing is to be kept.
+
+    Raises: ConfigError: its folder cannot be made.
+    """
+    table = loaded.config.capture
+    if table is None:
+        return None
+    try:
+        return Collection(table, loaded.resolve(table.path), boot)
+    except OSError as error:
+        raise loaded.error(("capture", "path"), f"{error.filename}: {error.strerror}") from None
 
 
 def take_in_bundles(loaded: LoadedConfig, store: Store, shapes: Shapes) -> dict[str, str]:

@@ -28,6 +28,7 @@ class Branch:
         Raises: ValueError: the rates are too far apart.
         """
         self._resampler = make_resampler(policy, source.rate_hz, rate_hz, source.channels)
+        self._source = source
         self._period_ns = source.period_ns
         self._share = 1 / float(self._resampler.step)
         self._lost_before, self._lost = 0, 0
@@ -45,6 +46,7 @@ class Branch:
         if len(made):
             last = (resampler.first + resampler.given - 1) * resampler.step
             behind = float(resampler.received - 1 - last)
+            self.ring.span_ns = self._source.span_ns
             self.ring.write(made, end_ns - int(behind * self._period_ns))
 
     def broke(self, lost: int) -> None:

@@ -53,6 +53,28 @@ class OutboxTable(Struct, frozen=True):
     """0: predictions are sent once with QoS 0 and never wait."""
 
 
+class TelemetryTable(Struct, frozen=True):
+    """Figures of the device for whoever looks after it."""
+
+    every_s: Annotated[float, Meta(ge=0)] = 60.0
+    """0: none."""
+
+
+class CaptureTable(Struct, frozen=True):
+    """Windows kept on the device for retraining; they are never published."""
+
+    path: str
+    """Folder."""
+    max_bytes: Positive = 64 << 20
+    """The oldest files go first."""
+    uncertain_below: Annotated[float, Meta(ge=0, le=1)] | None = None
+    """Score of the best label below which a window is kept."""
+    drifted: bool = False
+    """Whether windows are kept while telemetry says that the model has drifted."""
+    per_minute: Annotated[float, Meta(gt=0)] = 6.0
+    """Of one model, at most."""
+
+
 class ModelTable(Struct, frozen=True):
     """A model that this device runs on a stream."""
 
@@ -62,6 +84,9 @@ class ModelTable(Struct, frozen=True):
     """What to run until the fleet assigns something."""
     thresholds: dict[str, float] = {}
     """Instead of the bundle's, by label; see docs/decisions.md."""
+    late: Literal["drop", "keep"] | None = None
+    """What becomes of windows past due; None: they are dropped where the source drops too and the
+    model remembers nothing."""
 
 
 class Config(Struct, frozen=True, kw_only=True):
@@ -72,6 +97,8 @@ class Config(Struct, frozen=True, kw_only=True):
     runtime: RuntimeTable = RuntimeTable()
     store: StoreTable
     outbox: OutboxTable = OutboxTable()
+    telemetry: TelemetryTable = TelemetryTable()
+    capture: CaptureTable | None = None
     source: tuple[Source, ...] = ()
     model: tuple[ModelTable, ...] = ()
     extends: tuple[str, ...] = ()
@@ -202,6 +229,11 @@ def _check(loaded: LoadedConfig) -> None:
         for i, name in enumerate(all_names):
             if name in all_names[:i]:
                 raise loaded.error((kind, i, "name"), f"{name!r} is there twice")
+    capture = config.capture
+    if capture is not None and capture.uncertain_below is None and not capture.drifted:
+        raise loaded.error(
+            ("capture",), "keeps nothing: say uncertain_below = 0.6, or drifted = true"
+        )
     for i, model in enumerate(config.model):
         if model.stream not in names:
             raise loaded.error(("model", i, "stream"), word_unknown(model.stream, "source", names))

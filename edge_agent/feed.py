@@ -4,6 +4,8 @@ import threading
 from typing import Literal
 
 from edge_agent.ring import Chunk, Ring
+from edge_agent.schedule import Job
+from edge_agent.sharing import Sharing
 from edge_agent.slot import Slot
 
 Policy = Literal["block", "drop_oldest"]
@@ -17,9 +19,16 @@ class Feed:
         self.slots: list[Slot] = []
         self._ring = ring
         self._policy = policy
+        self._sharing = Sharing()
         self._wake = wake
         self._room = threading.Condition()
         self._closed = False
+
+    def add(self, slot: Slot) -> None:
+        """Let a model see the stream; before there are samples."""
+        slot.live = self._policy != "block"
+        slot.sharing = self._sharing
+        self.slots.append(slot)
 
     def put(self, chunk: Chunk) -> None:
         """Take a source's samples; with ``block`` wait until no model needs what they overwrite."""
@@ -41,6 +50,11 @@ class Feed:
             taken = slot.take(self._ring)
             self._room.notify_all()
         return taken
+
+    def job(self, slot: Slot) -> Job:
+        """Return a slot's next window as the schedule sees it."""
+        with self._room:
+            return slot.job(self._ring)
 
     def drained(self) -> bool:
         """Tell whether no model on the stream has a whole window left to do."""

@@ -8,8 +8,9 @@ import hashlib
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
@@ -72,7 +73,7 @@ def measure(
         told: how many of ``ROUNDS`` are done.
     Raises: ConfigError: no such file; RuntimeMissing. ArtifactRefused: one that does not run.
     """
-    digests = [hashlib.sha256(_read(file)[0]).hexdigest() for file in files]
+    digests = [hashlib.sha256(_read(file).data).hexdigest() for file in files]
     last = ""
     found: tuple[float, ...] = ()
     for said in _run_child(files, threads, seconds):
@@ -167,23 +168,39 @@ def _run_child(files: Sequence[Path], threads: int, seconds: float) -> Iterator[
         child.stdout.close()
 
 
-def _read(file: Path) -> tuple[bytes, str]:
-    """Return a model file's bytes and its format."""
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A model file, and what its bundle says of its tensors."""
+
+    data: bytes
+    form: str
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    constants: Mapping[str, int | float] = field(default_factory=dict)
+
+
+def _read(file: Path) -> _File:
     try:
         if file.stat().st_size > LARGEST_BYTES:
             raise ModelRefused(f"{file}: larger than {LARGEST_BYTES >> 20} MiB")
         data = file.read_bytes()
         if data.startswith(BUNDLE_MARK):
             bundle = read_bundle(file)
-            return bundle.model(), bundle.manifest.format
+            told = bundle.manifest
+            return _File(bundle.model(), told.format, told.shapes, told.constants)
     except OSError as error:
         raise ConfigError(f"{file}: {error.strerror or error}") from None
-    return data, guess_format(data)
+    return _File(data, guess_format(data))
 
 
-def _draw(spec: TensorSpec, random: np.random.Generator) -> Array:
-    """Return values that any model takes: codes, real numbers, and 0 for tokens and flags."""
+def _draw(
+    spec: TensorSpec, random: np.random.Generator, constants: Mapping[str, int | float]
+) -> Array:
+    """Return values that any model takes: codes, real numbers, and 0 for tokens and flags; or the
+    constant that an input always is.
+    """
     dtype = np.dtype(spec.dtype)
+    if spec.name in constants:
+        return np.full(spec.shape, constants[spec.name], dtype)
     if dtype.kind == "f":
         return random.standard_normal(spec.shape).astype(dtype)
     if spec.scale is not None:
@@ -201,18 +218,24 @@ def _time(files: Sequence[Path], threads: int, seconds: float) -> None:
     """Load and time, in the child."""
     with ExitStack() as stack:
         models: list[Model] = []
+        constants: list[Mapping[str, int | float]] = []
         for file in files:
             _say(Said(loading=str(file)))
-            data, form = _read(file)
+            read = _read(file)
+            constants.append(read.constants)
             try:
-                models.append(stack.enter_context(closing(load_model(data, form, threads))))
-                models[-1].invoke()
+                model = load_model(read.data, read.form, threads, read.shapes)
+                models.append(stack.enter_context(closing(model)))
+                for index, spec in enumerate(model.inputs):
+                    if spec.name in read.constants:
+                        model.input(index)[...] = read.constants[spec.name]
+                model.invoke()
             except ModelRefused as error:
                 raise ModelRefused(f"{file}: {error}") from None
         random = np.random.default_rng(0)
         inputs = [
-            [[_draw(spec, random) for spec in model.inputs] for _ in range(SAMPLES)]
-            for model in models
+            [[_draw(spec, random, given) for spec in model.inputs] for _ in range(SAMPLES)]
+            for model, given in zip(models, constants, strict=True)
         ]
         rounds = time_in_turns(
             models, inputs, ROUNDS, seconds, lambda done, _of: _say(Said(done=done))

@@ -53,6 +53,8 @@ class Ring:
         """Position after the newest sample."""
         self.period_ns = 1e9 / (rate_hz * speed)
         """From one sample to the next as they come."""
+        self.span_ns = 0
+        """What the newest chunk spans: its first sample is known so much after it was taken."""
         self._samples = np.zeros((capacity, channels), np.float32)
         self._times = np.zeros(capacity, np.int64)
         # How far each of so many samples is behind the last, worked out once.
@@ -80,6 +82,7 @@ class Ring:
         """
         samples = chunk.samples
         lost, restart = chunk.lost, chunk.restart
+        self.span_ns = int(len(samples) * self.period_ns)
         # The sum of squares is finite only if nothing in it is NaN or infinite, and costs a tenth
         # of looking at every element; where it overflows, every element is looked at.
         if not isfinite(np.vdot(samples, samples)):

@@ -18,6 +18,7 @@ from edge_agent.assembly import (
     describe_device,
     describe_site,
     make_feeds,
+    open_collection,
     open_store,
     speed,
     take_in_bundles,
@@ -30,6 +31,7 @@ from edge_agent.publisher import Publisher
 from edge_agent.reporter import Reporter
 from edge_agent.slot import Made, Slot
 from edge_agent.sources.opening import open_source
+from edge_agent.telemetry import TelemetryThread
 from edge_agent.telling import Note
 from edge_agent.updater import Updater
 from edge_agent.worker import Worker
@@ -87,13 +89,23 @@ class Service:
                 self._updater.on_healthy,
                 numbers,
             )
-            self._feeds[model.stream].slots.append(slot)
+            slot.late = model.late
+            self._feeds[model.stream].add(slot)
             self._updater.add(slot, shapes[model.stream], model.thresholds)
         self._worker = Worker(list(self._feeds.values()), wake, self._give)
         self._captures = [
             Capture(self._feeds[t.name], s, self._note_state(t.name), speed(t))
             for t, s in zip(config.source, sources, strict=True)
         ]
+        self._collection = open_collection(loaded, self._boot)
+        slots = [slot for feed in self._feeds.values() for slot in feed.slots]
+        every_s = config.telemetry.every_s
+        self._telemetry = TelemetryThread(
+            *(self._link, self._topics, device, self._boot, self._clock, slots, every_s),
+            self._collection.describe if self._collection else lambda: None,
+        )
+        for slot in slots:
+            slot.keep = self._collection.offer if self._collection else None
         self._ending = False
         self._acks: queue.SimpleQueue[Ack] = queue.SimpleQueue()
         self._stopped = threading.Event()
@@ -107,9 +119,13 @@ class Service:
         for feed in self._feeds.values():
             for slot in feed.slots:
                 feed.take(slot)  # it stands at the stream's beginning before there is a sample
+        if self._collection:
+            self._collection.start()
         self._worker.start()
         for capture in self._captures:
             capture.start()
+        if self._config.telemetry.every_s:
+            self._telemetry.start()
         log.info("running as %s, boot %s", self._config.device.id, self._boot)
         while not self._stopped.wait(REFRESH_S * random.uniform(0.8, 1.2)):  # noqa: S311
             # Not every broker gives a retained message again to who is subscribed already.
@@ -124,10 +140,13 @@ class Service:
     def _end(self) -> None:
         for capture in self._captures:
             capture.stop()
+        self._telemetry.stop()
         self._updater.stop()
         self._worker.stop()
         for slot in (s for feed in self._feeds.values() for s in feed.slots):
             self._note((slot.stream, slot.model), slot.end())
+        if self._collection:
+            self._collection.stop()
         self._publisher.stop(FLUSH_S)
         self._say_stopped()
         self._link.stop()

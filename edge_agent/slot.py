@@ -8,24 +8,36 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from time import monotonic_ns
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from msgspec import Struct
 
-from edge_agent.branch import Branch, follow, release
+from edge_agent.branch import Branch, follow, key_of, release
 from edge_agent.clock import WallClock
 from edge_agent.ring import Ring
+from edge_agent.schedule import Job, count_late
+from edge_agent.sharing import Share, Sharing
+from edge_agent.tally import Tally
 from edge_agent.telling import Note, Teller
 from edge_bundle.archive import Bundle
 from edge_bundle.decision.outcome import Decision
+from edge_bundle.drift import Drift
 from edge_bundle.errors import ArtifactRefused
 from edge_bundle.inference import Inference
 from edge_bundle.manifest import Stream
+from edge_bundle.tensor import Float32Array
 from edge_bundle.window import Cursor
 from edge_wire.messages import Latency, ModelId, Prediction, encode
 
 NS_PER_MS: Final = 1e6
+COST_SHARE: Final = 8
+"""A window's time counts for one part in so many of the moving estimate."""
+
+NOTHING_UNTOLD: Final = (0, False, 0)
+
+Late = Literal["drop", "keep"]
+Keep = Callable[[str, Stream, Float32Array, Decision, bool], None]
 
 
 @dataclass(slots=True)
@@ -34,6 +46,8 @@ class Loaded:
 
     bundle: Bundle
     inference: Inference
+    drift: Drift | None = None
+    """None: nobody watches."""
 
     @property
     def stream(self) -> Stream:
@@ -87,6 +101,21 @@ class Slot:
         """
         self.model = model
         self.stream = stream
+        self.late: Late | None = None
+        """What becomes of windows past due; None: as the stream and the model suggest."""
+        self.live = False
+        """Whether samples come whether or not the model keeps up."""
+        self.cost_ns = 0
+        """Moving estimate of what a window takes."""
+        self.tally = Tally()
+        self.keep: Keep | None = None
+        """Told of every window that was decided: model, stream, the window itself until the next
+        one, the decision, and whether the model has drifted."""
+        self.sharing = Sharing()
+        """Of the stream, with the other models on it."""
+        self._share: Share | None = None
+        self._skipped = 0
+        self._finished_ns = 0
         self.seq = 0
         """Of the next prediction."""
         self._boot = boot
@@ -113,9 +142,9 @@ class Slot:
         self._lost_seen = 0
         self._lost = 0
         self._gap = False
-        self._untold_lost = 0
-        self._untold_gap = False
-        """Of the windows since the last prediction that was published."""
+        self._untold = NOTHING_UNTOLD
+        """Of the windows since the last prediction that was published: samples lost, whether there
+        was a gap, and windows skipped."""
         self._teller = Teller(model, stream, boot, clock, numbers or count())
         self._stale = False
         """Whether what runs may remember another part of the stream."""
@@ -150,6 +179,25 @@ class Slot:
             return True
         next_start = cursor.start + (cursor.hop if self._taken else 0)
         return ring.breaks == self._breaks_seen and next_start + cursor.window > ring.head
+
+    def job(self, ring: Ring) -> Job:
+        """Return the next window as the schedule sees it."""
+        idle, ring = self.idle(ring), self._at(ring)
+        cursor, hop_ns = self._cursor, 0
+        if cursor is not None:
+            hop_ns = int(cursor.hop * ring.period_ns)
+        deadline_ns = None
+        if not idle:
+            # Where a break or another model moves the window it is due no later than this.
+            last = ring.head - 1
+            if cursor is not None:
+                start = cursor.start + (cursor.hop if self._taken else 0)
+                last = min(last, max(start, ring.tail) + cursor.window - 1)
+            end_ns = ring.time_ns(last) if last >= 0 else 0
+            deadline_ns = end_ns + hop_ns + ring.span_ns
+        # What nobody has measured yet may take long.
+        cost_ns = self.cost_ns or hop_ns
+        return Job(deadline_ns, hop_ns, cost_ns, self._finished_ns, self.live)
 
     def offer(self, loaded: Loaded, trial: bool = False, fallback: Loaded | None = None) -> None:
         """Let another model go on from the next window. Called by any thread.
@@ -187,12 +235,36 @@ class Slot:
             self._catch_up(ring, cursor)
         if not cursor.ready(ring.head):
             return False
+        if self._drops_late:
+            self._skip_late(ring, cursor)
         ring.copy(cursor.start, self._window)
         self._taken = True
         self._start = cursor.start
         self._covered_before, self._covered = self._covered, cursor.start + cursor.window
         self._end_ns = ring.time_ns(self._covered - 1)
         return True
+
+    @property
+    def _drops_late(self) -> bool:
+        if self.late is not None:
+            return self.late == "drop"
+        # What a stateful model remembers is worth more than being in time.
+        running = self._running
+        return self.live and running is not None and not running.bundle.manifest.stateful
+
+    def _skip_late(self, ring: Ring, cursor: Cursor) -> None:
+        """Go on to the first window that is not past due, or the last whole one before a break."""
+        end_ns, hop_ns = ring.time_ns(cursor.start + cursor.window - 1), cursor.hop * ring.period_ns
+        behind_ns = monotonic_ns() - (end_ns + int(hop_ns) + ring.span_ns)
+        late = count_late(behind_ns, max(1, int(hop_ns)))
+        if not late:
+            return
+        breaks = ring.breaks_since(self._breaks_seen)
+        whole = (breaks[0][1] if breaks else ring.head) - cursor.start - cursor.window
+        count = min(late, whole // cursor.hop)
+        cursor.start += count * cursor.hop
+        self._skipped += count
+        self.tally.late += count
 
     def _catch_up(self, ring: Ring, cursor: Cursor) -> None:
         """Go on behind what was overwritten, and behind the breaks in the next window."""
@@ -223,18 +295,28 @@ class Slot:
         """
         began_ns = monotonic_ns()
         decision = self._decide()
+        self._finished_ns = monotonic_ns()
+        took_ns = self._finished_ns - began_ns
+        self.cost_ns += (took_ns - self.cost_ns) // COST_SHARE if self.cost_ns else took_ns
         if decision is None or self._running is None:
+            self.tally.failed += 1
             return None
         inference = self._running.inference
-        seq, lost, gap = self.seq, self._lost + self._untold_lost, self._gap or self._untold_gap
+        e2e_ns = monotonic_ns() - self._end_ns
+        self.tally.windows += 1
+        self.tally.infer.add(inference.infer_ns)
+        self.tally.e2e.add(e2e_ns)
+        lost, gap, skipped = self._untold
+        lost, gap, skipped = lost + self._lost, gap or self._gap, skipped + self._skipped
+        seq = self.seq
         notes: tuple[Note, ...] = ()
         if not self._teller.quiet:
             notes = self._teller.push(decision, self._end_ns, self._gap)
-        self._lost, self._gap = 0, False
+        self._lost, self._gap, self._skipped = 0, False, 0
         if not (self._teller.quiet or self._teller.publishes(decision, self._end_ns)):
-            self._untold_lost, self._untold_gap = lost, gap
+            self._untold = lost, gap, skipped
             return Made(self.stream, self.model, seq, b"", self._start, decision, notes)
-        self._untold_lost, self._untold_gap = 0, False
+        self._untold = NOTHING_UNTOLD
         self.seq += 1
         payload = encode(
             Prediction(
@@ -253,10 +335,11 @@ class Slot:
                     queue=_ms(began_ns - self._end_ns),
                     pre=_ms(inference.pre_ns),
                     infer=_ms(inference.infer_ns),
-                    e2e=_ms(monotonic_ns() - self._end_ns),
+                    e2e=_ms(e2e_ns),
                 ),
                 lost_samples=lost,
                 quality="gap" if gap else "ok",
+                skipped_windows=skipped,
                 values=decision.values,
                 boxes=decision.boxes,
             )
@@ -270,11 +353,14 @@ class Slot:
     def _decide(self) -> Decision | None:
         while self._running is not None:
             try:
-                broken = self._gap or self._stale
+                manifest, stream = self._running.bundle.manifest, self._running.stream
+                new = stream.hop * (1 + self._skipped)
+                broken = self._gap or self._stale or (manifest.stateful and self._skipped > 0)
                 if broken:
                     self._running.inference.reset()
-                stream = self._running.stream
-                fresh = None if broken or stream.hop > stream.window else stream.hop
+                if self._share is not None:
+                    self._share.start = self._start
+                fresh = None if broken or new > stream.window else new
                 decision = self._running.inference.decide(self._window, fresh)
             except Exception as error:  # whatever a model does, the other models go on
                 refused = isinstance(error, ArtifactRefused)
@@ -283,6 +369,12 @@ class Slot:
                     return None
             else:
                 self._stale = False
+                if self._running.drift is not None:
+                    self._running.drift.push(self._window, decision.score)
+                if self.keep is not None:
+                    drift = self._running.drift
+                    drifted = drift is not None and drift.drifted
+                    self.keep(self.model, stream, self._window, decision, drifted)
                 if self._trial:
                     self._healthy(self, self._running)
                 return decision
@@ -356,8 +448,13 @@ class Slot:
             self._window = np.empty(_shape(loaded), np.float32)
         self._window_ms = round(stream.window / stream.rate_hz * 1000, 3)
         self._identity = loaded.identify()
+        if self._share is not None:
+            self.sharing.leave(self._share)
+        rate = None if self._source is None else key_of(self._source, stream)
+        self._share = self.sharing.join(loaded.inference, rate)
         self._running = loaded
         self._stale = True
+        self.cost_ns = 0
         if loaded.inference.decider is not None:
             self._teller.begin(loaded.inference.decider, self._identity)
         return moved

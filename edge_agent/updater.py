@@ -31,6 +31,7 @@ from edge_agent.store import Floor, Proof, Store
 from edge_bundle.archive import Bundle
 from edge_bundle.errors import ArtifactRefused, ConfigError
 from edge_bundle.inference import Inference
+from edge_bundle.reference import watch_drift
 from edge_bundle.runtimes.loader import runtime_version
 from edge_wire.assignment import Assignment, Encoding, Ref, Variant, choose_ref
 from edge_wire.broker import Broker
@@ -303,7 +304,7 @@ class Updater:
         try:
             inference = Inference.open(bundle, self._site.threads)
             inference.override(place.thresholds)
-            return Loaded(bundle, inference)
+            return Loaded(bundle, inference, watch_drift(bundle))
         except (ArtifactRefused, ConfigError) as error:
             raise Refused(Reason.LOAD_FAILED, str(error)) from None
 

@@ -1,7 +1,8 @@
 """The one path from a raw window to a decision, for converter and device alike."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from time import perf_counter_ns
+from typing import TypeAlias
 
 import numpy as np
 
@@ -12,10 +13,13 @@ from edge_bundle.decision.thresholds import override
 from edge_bundle.errors import BundleRefused
 from edge_bundle.features.chain import compile_steps
 from edge_bundle.features.runner import Fresh
+from edge_bundle.feedback import Feedback
 from edge_bundle.manifest import Manifest
 from edge_bundle.runtimes.loader import load_model
 from edge_bundle.runtimes.model import Model, read_output, write_input
 from edge_bundle.tensor import Array, Float32Array, TensorSpec, dequantize
+
+Prepare: TypeAlias = Callable[[Float32Array, Fresh], Float32Array]
 
 
 class Inference:
@@ -30,12 +34,18 @@ class Inference:
         stream, decision = manifest.stream, manifest.decision
         self.manifest = manifest
         self.model = model
-        self._features = compile_steps(manifest.features, stream.form) if stream else None
+        self.chain = compile_steps(manifest.features, stream.form) if stream else None
+        """The features; None for a prepared tensor."""
+        self.prepare: Prepare | None = self.chain.run if self.chain else None
+        """What works the features out, as ``Chain.run``: another may, that shares them."""
         self.decider = Decider(decision, manifest.scores_shapes) if decision else None
         """Judges the windows in turn; None where the bundle has no decision."""
         self._given = manifest.scores_outputs
         self._taken: Array | None = None
         """The last window's features."""
+        self._window_input = manifest.window_input
+        fed = manifest.state or manifest.constants
+        self._feedback = Feedback(manifest, model) if fed else None
         self.pre_ns = 0
         """Time that the last window's features took."""
         self.infer_ns = 0
@@ -47,8 +57,9 @@ class Inference:
 
         Raises: RuntimeMissing, ModelRefused, BundleRefused.
         """
-        model = load_model(bundle.model(), bundle.manifest.format, threads)
-        return cls(bundle.manifest, model)
+        manifest = bundle.manifest
+        model = load_model(bundle.model(), manifest.format, threads, manifest.shapes)
+        return cls(manifest, model)
 
     def scores(self, window: Array, fresh: Fresh = None) -> Float32Array:
         """Run one window, or one prepared tensor where the bundle has no stream.
@@ -63,13 +74,15 @@ class Inference:
         Raises: ModelRefused: where the runtime fails.
         """
         began = perf_counter_ns()
-        if self._features is None:
-            _copy_prepared(window, self.model.input(0))
+        if self.prepare is None:
+            _copy_prepared(window, self.model.input(self._window_input))
         else:
-            self._taken = self._features.run(window, fresh)
-            write_input(self.model, 0, self._taken)
+            self._taken = self.prepare(window, fresh)
+            write_input(self.model, self._window_input, self._taken)
         ready = perf_counter_ns()
         self.model.invoke()
+        if self._feedback is not None:
+            self._feedback.carry()
         parts = [read_output(self.model, i).reshape(-1) for i in self._given]
         values = parts[0] if len(parts) == 1 else np.concatenate(parts)
         self.pre_ns = ready - began
@@ -91,7 +104,9 @@ class Inference:
         if not decider.needs_input:
             return decider.decide(scores)
         # What the runtime was given may be overwritten by it.
-        taken = dequantize(window, self.model.inputs[0]) if self._features is None else self._taken
+        taken = self._taken
+        if self.prepare is None:
+            taken = dequantize(window, self.model.inputs[self._window_input])
         return decider.decide(scores, taken)
 
     def override(self, thresholds: Mapping[str, float]) -> None:
@@ -110,6 +125,8 @@ class Inference:
     def reset(self) -> None:
         """Forget the stream: called where windows are not contiguous."""
         self.model.reset()
+        if self._feedback is not None:
+            self._feedback.reset()
         if self.decider is not None:
             self.decider.reset()
 

@@ -26,9 +26,10 @@ PREPARED: Final = frozenset(
 )
 """Types of a prepared tensor."""
 OMITTED: Final = ("stream", "decision")
+OMITTED_EMPTY: Final = ("state", "constants")
 OMITTED_PROVENANCE: Final = ("metric", "holdout_windows", "plan_sha256", "runtime", "machine")
-"""What is left out where it is None, not null: it came later, and must not change the bytes of
-earlier bundles."""
+"""What is left out where it is None or empty, not null: it came later, and must not change the
+bytes of earlier bundles."""
 
 # Python's ``$`` also matches before a line's end, and its ``\d`` is any script's digit.
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$(?!\n)")]
@@ -88,6 +89,13 @@ class Tensors(Struct, frozen=True):
 
     inputs: Annotated[tuple[Tensor, ...], Meta(min_length=1)]
     outputs: Annotated[tuple[Tensor, ...], Meta(min_length=1)]
+
+
+class State(Struct, frozen=True):
+    """A tensor that the model gives, and is given again with the next window; zeros at first."""
+
+    input: str
+    output: str
 
 
 class Requires(Struct, frozen=True):
@@ -161,6 +169,10 @@ class Manifest(Struct, frozen=True, kw_only=True):
     files: dict[FileName, Member]
     tensors: Tensors
     stateful: bool = False
+    state: tuple[State, ...] = ()
+    """What is fed back; of the same shapes in and out."""
+    constants: dict[str, int | float] = {}
+    """Inputs, by name, that are always filled with one number."""
     requires: Requires = Requires()
     stream: Stream | None = None
     """None: the model takes prepared tensors as they are."""
@@ -178,10 +190,31 @@ class Manifest(Struct, frozen=True, kw_only=True):
         return f"{self.name}-{self.version}-{self.variant}.bundle"
 
     @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of every input and output, by name: what fixes a model's free dimensions."""
+        return {t.name: t.shape for t in (*self.tensors.inputs, *self.tensors.outputs)}
+
+    @property
+    def window_input(self) -> int:
+        """Which of the model's inputs takes the window: the one that nothing else fills."""
+        filled = {s.input for s in self.state} | set(self.constants)
+        free = (i for i, t in enumerate(self.tensors.inputs) if t.name not in filled)
+        return next(free, 0)
+
+    @property
+    def given_outputs(self) -> tuple[int, ...]:
+        """Which of the model's outputs say something of the window: those that are no state."""
+        state = {s.output for s in self.state}
+        return tuple(i for i, t in enumerate(self.tensors.outputs) if t.name not in state)
+
+    @property
     def scores_outputs(self) -> tuple[int, ...]:
         """Which of the model's outputs a window's scores are, one after another."""
-        names = [t.name for t in self.tensors.outputs]
-        return outputs_read(self.decision, names) if self.decision else tuple(range(len(names)))
+        given = self.given_outputs
+        if self.decision is None:
+            return given
+        read = outputs_read(self.decision, [self.tensors.outputs[i].name for i in given])
+        return tuple(given[i] for i in read)
 
     @property
     def scores_shapes(self) -> tuple[tuple[int, ...], ...]:
@@ -198,12 +231,12 @@ class Manifest(Struct, frozen=True, kw_only=True):
         """[samples, channels] of a raw window, else the shape of the prepared tensor."""
         if self.stream:
             return self.stream.window, len(self.stream.channels)
-        return self.tensors.inputs[0].shape
+        return self.tensors.inputs[self.window_input].shape
 
     @property
     def window_dtype(self) -> str:
         """NumPy's name of the type of a window."""
-        return "float32" if self.stream else self.tensors.inputs[0].dtype
+        return "float32" if self.stream else self.tensors.inputs[self.window_input].dtype
 
     def expect_stream(self) -> Stream:
         """Return the stream of a bundle that runs on live samples.
@@ -228,6 +261,9 @@ def encode(manifest: Manifest) -> bytes:
         for name in names:
             if table[name] is None:
                 del table[name]
+    for name in OMITTED_EMPTY:
+        if not document[name]:
+            del document[name]
     for name, default in LATER.items() if manifest.decision else ():
         if document["decision"].get(name, ...) == default:
             del document["decision"][name]
@@ -263,6 +299,7 @@ def check(manifest: Manifest) -> None:
         if name not in manifest.files:
             raise BundleRefused(f"manifest.json: {path}: {name} is not listed in files")
     _refuse_twice("tensors.outputs", [t.name for t in manifest.tensors.outputs])
+    check_feedback(manifest)
     if manifest.decision:
         _check_decision(manifest, manifest.decision)
     if manifest.stream:
@@ -271,10 +308,47 @@ def check(manifest: Manifest) -> None:
         _check_prepared(manifest)
 
 
+def check_feedback(manifest: Manifest) -> None:
+    """Refuse state and constants that are not the model's, or leave no one input for the window.
+
+    Raises: BundleRefused: naming the field.
+    """
+    inputs = {t.name: t for t in manifest.tensors.inputs}
+    outputs = {t.name: t for t in manifest.tensors.outputs}
+    filled = [*(s.input for s in manifest.state), *manifest.constants]
+    _refuse_twice("state, constants", filled)
+    _refuse_twice("state", [s.output for s in manifest.state])
+    named = [("constants", name, inputs) for name in manifest.constants]
+    for i, s in enumerate(manifest.state):
+        named += [(f"state[{i}].input", s.input, inputs), (f"state[{i}].output", s.output, outputs)]
+    for path, name, known in named:
+        if name not in known:
+            raise BundleRefused(
+                f"manifest.json: {path}: {name!r}, the model has {', '.join(known)}"
+            )
+    for i, s in enumerate(manifest.state):
+        to, of = inputs[s.input], outputs[s.output]
+        if (to.shape, to.dtype) != (of.shape, of.dtype):
+            raise BundleRefused(
+                f"manifest.json: state[{i}]: {to.name} is {_describe(to)}, "
+                f"{of.name} is {_describe(of)}"
+            )
+    if manifest.state and not manifest.stateful:
+        raise BundleRefused("manifest.json: stateful: false, and there is state")
+    if len(manifest.tensors.inputs) - len(filled) != 1:
+        beside = " beside state and constants" if filled else ""
+        raise BundleRefused(
+            f"manifest.json: tensors.inputs: {_inputs(manifest.tensors)}, expected one{beside}"
+        )
+    if not manifest.given_outputs:
+        raise BundleRefused("manifest.json: state: every output is fed back, expected scores")
+
+
 def _check_decision(manifest: Manifest, decision: Rule) -> None:
-    takes = sum(_size(t) for t in manifest.tensors.inputs)
+    takes = _size(manifest.tensors.inputs[manifest.window_input])
+    given = [manifest.tensors.outputs[i] for i in manifest.given_outputs]
     try:
-        check_rule(decision, takes, {t.name: t.shape for t in manifest.tensors.outputs})
+        check_rule(decision, takes, {t.name: t.shape for t in given})
     except ValueError as error:
         raise BundleRefused(f"manifest.json: {error}") from None
 
@@ -285,8 +359,7 @@ def _check_stream(manifest: Manifest, stream: Stream) -> None:
         given = form_after(manifest.features, stream.form)
     except ValueError as error:
         raise BundleRefused(f"manifest.json: {error}") from None
-    found = _size(manifest.tensors.inputs[0])
-    if len(manifest.tensors.inputs) != 1 or found != given.rows * given.columns:
+    if _size(manifest.tensors.inputs[manifest.window_input]) != given.rows * given.columns:
         raise BundleRefused(
             f"manifest.json: stream: windows of {given.rows} x {given.columns} give "
             f"{given.rows * given.columns} values, the model takes {_inputs(manifest.tensors)}"
@@ -298,14 +371,11 @@ def _check_prepared(manifest: Manifest) -> None:
         raise BundleRefused(
             "manifest.json: features: there is no stream; a prepared tensor is taken as it is"
         )
-    inputs = manifest.tensors.inputs
-    if len(inputs) != 1:
+    index = manifest.window_input
+    dtype = manifest.tensors.inputs[index].dtype
+    if dtype not in PREPARED:
         raise BundleRefused(
-            f"manifest.json: tensors.inputs: {_inputs(manifest.tensors)}, expected one"
-        )
-    if inputs[0].dtype not in PREPARED:
-        raise BundleRefused(
-            f"manifest.json: tensors.inputs[0].dtype: {inputs[0].dtype!r}, expected one of "
+            f"manifest.json: tensors.inputs[{index}].dtype: {dtype!r}, expected one of "
             f"{', '.join(sorted(PREPARED))}"
         )
 
@@ -323,7 +393,11 @@ def _size(tensor: Tensor) -> int:
 
 
 def _inputs(tensors: Tensors) -> str:
-    return ", ".join(f"{t.name} {'x'.join(map(str, t.shape))}" for t in tensors.inputs)
+    return ", ".join(f"{t.name} {'x'.join(map(str, t.shape)) or 'scalar'}" for t in tensors.inputs)
+
+
+def _describe(tensor: Tensor) -> str:
+    return f"{tensor.dtype} {'x'.join(map(str, tensor.shape)) or 'scalar'}"
 
 
 def _by_path(message: str) -> str:

@@ -30,6 +30,11 @@ class TensorSpec:
         """Number of elements."""
         return prod(self.shape)
 
+    @property
+    def codes(self) -> tuple[str, float | None, int | None]:
+        """What its elements stand for: two of the same can be copied as they are."""
+        return self.dtype, self.scale, self.zero_point
+
 
 def quantize(values: Float32Array, spec: TensorSpec, out: Array) -> None:
     """Write into ``out`` the codes that stand for real values, saturating.

@@ -94,6 +94,8 @@ class Prediction(Struct, frozen=True):
     quality: Literal["ok", "gap"]
     """``gap``: samples were missing or invalid between this window and the one of that
     prediction."""
+    skipped_windows: Count = 0
+    """Windows since that prediction that were never run, because they were past due."""
     replayed: bool = False
     values: list[tuple[str, float, str]] | UnsetType = UNSET
     """Of a regression: name, value, unit. Not there for other kinds, as ``boxes``."""
@@ -252,6 +254,88 @@ class Loss(Struct, frozen=True, rename={"first": "from", "last": "to"}):
     first: Count
     last: Count
     cause: LossCause
+
+
+class Spread(Struct, frozen=True):
+    """Durations of a period, in milliseconds."""
+
+    mean: float
+    p99: float
+    """At most 13 % above the true one."""
+
+
+class DriftReport(Struct, frozen=True):
+    """How far what a model sees and says is from what it was built on."""
+
+    psi: float | None
+    """Population stability index of the channel where it is largest; None where not known yet."""
+    channel: str
+    """Which that is."""
+    score_statistic: float
+    """Of the Page-Hinkley test on the score of the best label."""
+    score_changes: Count
+    """How often that found a change since the model was loaded."""
+    drifted: bool
+
+
+class ModelTelemetry(Struct, frozen=True):
+    """One model's counts since the boot, and its durations since the message before."""
+
+    stream: str
+    model: ModelId | None
+    """None where nothing runs."""
+    windows: Count
+    """Predictions made."""
+    late: Count
+    """Windows never run because they were past due."""
+    failed: Count
+    """Windows of which no prediction was made because the model failed."""
+    infer_ms: Spread | None
+    """None where there was no window."""
+    e2e_ms: Spread | None
+    drift: DriftReport | None = None
+
+
+class CaptureFigures(Struct, frozen=True):
+    """Windows kept on the device for retraining."""
+
+    windows: Count
+    """Written since the boot."""
+    waiting: Count
+    """In memory, to be written together."""
+    dropped: Count
+    """That were to be kept and could not be."""
+    bytes: Count
+    """On the disk, from earlier boots as well."""
+    error: str = ""
+    """Why the last ones could not be written."""
+
+
+class Process(Struct, frozen=True):
+    """What the agent takes of its machine."""
+
+    rss_bytes: Count
+    """Resident memory."""
+    cpu_s: float
+    """CPU time since it began."""
+    celsius: float | None
+    """The warmest zone; None where the kernel tells none."""
+
+
+class Telemetry(Struct, frozen=True):
+    """A device's figures; (boot, n) orders them."""
+
+    v: int
+    boot: str
+    n: int
+    t: str
+    uptime_s: float
+    period_s: float
+    """Since the message before was made, or since the start."""
+    models: dict[str, ModelTelemetry]
+    process: Process
+    capture: CaptureFigures | None = None
+    """None where nothing is captured."""
 
 
 class Want(Struct, frozen=True):

@@ -11,7 +11,7 @@ from edge_bundle.decision.fit import check_parts
 from edge_bundle.decision.rules import Classification, Rule
 from edge_bundle.errors import ConfigError
 from edge_bundle.features.steps import Misplaced, Step, form_after
-from edge_bundle.manifest import Limits, Requires, Stream
+from edge_bundle.manifest import Limits, Requires, State, Stream
 from edge_bundle.positions import Path_
 from edge_bundle.toml import Document, convert_toml, read_toml, show_path
 
@@ -24,6 +24,10 @@ class Spec(Struct, frozen=True, forbid_unknown_fields=True):
     decision: Rule | None = None
     """None: all outputs are given as they are."""
     features: tuple[Step, ...] = ()
+    state: tuple[State, ...] = ()
+    """What the model is given again of what it gave."""
+    constants: dict[str, int | float] = {}
+    """Inputs that are always filled with one number."""
     limits: Limits = Limits()
     requires: Requires = Requires()
 

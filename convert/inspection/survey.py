@@ -13,6 +13,7 @@ from convert.inspection.anatomy import Anatomy, Format
 from convert.inspection.fitness import Buildable, Fitness, judge_build, judge_target
 from convert.inspection.prospects import direct_tflite_refusal, floats_left
 from convert.inspection.trial import Trial, try_model
+from convert.inspection.wiring import NOTHING, Wiring
 from convert.targets import read_target, target_names
 from edge_bundle.archive import BUNDLE_MARK, read_bundle
 from edge_bundle.decision.rules import said_labels
@@ -70,11 +71,12 @@ def inspect_model(path: Path) -> Inspection:
         bundle = read_bundle(path)
         model, form = bundle.model(), bundle.manifest.format
         anatomy = read_anatomy(model, form, path)
-        trial, targets = _judge(model, anatomy)
+        wiring = Wiring(bundle.manifest.shapes, bundle.manifest.constants)
+        trial, targets = _judge(model, anatomy, wiring)
         facts = _facts(bundle.manifest)
         return Inspection(str(path), bundle.sha256, len(model), anatomy, trial, targets, (), facts)
     anatomy = read_anatomy(data, guess_format(data), path)
-    trial, targets = _judge(data, anatomy)
+    trial, targets = _judge(data, anatomy, NOTHING)
     builds = judge_build(
         anatomy,
         lambda: _refusal(path, anatomy.format),
@@ -117,8 +119,8 @@ def read_anatomy(data: bytes, form: Format, path: Path) -> Anatomy:
         raise ModelRefused(f"{path}: {error}") from None
 
 
-def _judge(data: bytes, anatomy: Anatomy) -> tuple[Trial, tuple[Fitness, ...]]:
-    trial = try_model(data, anatomy.format)
+def _judge(data: bytes, anatomy: Anatomy, wiring: Wiring) -> tuple[Trial, tuple[Fitness, ...]]:
+    trial = try_model(data, anatomy.format, wiring)
     fitness = (judge_target(anatomy, trial, read_target(name)) for name in target_names())
     return trial, tuple(fitness)
 

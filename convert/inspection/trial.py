@@ -15,12 +15,13 @@ import msgspec
 from msgspec import Struct
 
 from convert.inspection.anatomy import Format
+from convert.inspection.wiring import NOTHING, Wiring
 from edge_bundle.errors import ModelRefused, RuntimeMissing
 from edge_bundle.runtimes.loader import load_model, runtime_version
 
 LIMIT_S: Final = 120
 CHILD: Final = ("-m", "convert.inspection.trial")
-"""Arguments of the interpreter, before the format."""
+"""Arguments of the interpreter, before the format and the wiring."""
 MAX_WHY: Final = 160
 """Characters of what a runtime says; some repeat themselves for every tensor."""
 STATUS: Final = Path("/proc/self/status")
@@ -39,12 +40,13 @@ class Trial(Struct, frozen=True):
     """What a process grew by at most for the file, the model and its run; None where not known."""
 
 
-def try_model(data: bytes, form: Format) -> Trial:
+def try_model(data: bytes, form: Format, wiring: Wiring = NOTHING) -> Trial:
     """Load a model file and run it once, in a process of its own.
 
     Args:
         data: the file's bytes, whole or damaged.
         form: its format.
+        wiring: of its tensors.
     """
     try:
         runtime = runtime_version(form)
@@ -53,7 +55,7 @@ def try_model(data: bytes, form: Format) -> Trial:
     paths = os.pathsep.join(p for p in sys.path if p)
     try:
         child = subprocess.run(
-            [sys.executable, *CHILD, form],
+            [sys.executable, *CHILD, form, msgspec.json.encode(wiring).decode()],
             input=data,
             capture_output=True,
             timeout=LIMIT_S,
@@ -72,20 +74,23 @@ def try_model(data: bytes, form: Format) -> Trial:
         return Trial(False, runtime, f"exit code {child.returncode}: {said[-1][:300]}")
 
 
-def require_safe(data: bytes, form: Format, name: str) -> None:
+def require_safe(data: bytes, form: Format, name: str, wiring: Wiring = NOTHING) -> None:
     """Refuse a model file that this process should not load.
 
     Raises: ModelRefused: it does not load or run. RuntimeMissing: nothing here could run it.
     """
-    trial = try_model(data, form)
+    trial = try_model(data, form, wiring)
     if trial.ran is None:
         raise RuntimeMissing(trial.why)
     if not trial.ran:
         raise ModelRefused(f"{name}: {trial.runtime}: {trial.why}")
 
 
-def _run(data: bytes, form: Format) -> None:
-    model = load_model(data, form)
+def _run(data: bytes, form: Format, wiring: Wiring) -> None:
+    model = load_model(data, form, shapes=wiring.shapes)
+    for index, spec in enumerate(model.inputs):
+        if spec.name in wiring.constants:
+            model.input(index)[...] = wiring.constants[spec.name]
     model.invoke()
     model.close()
 
@@ -98,11 +103,11 @@ def _peak_bytes() -> int | None:
     return None
 
 
-def _main(form: Format) -> Trial:
+def _main(form: Format, wiring: Wiring) -> Trial:
     runtime = runtime_version(form)
     before = _peak_bytes()
     try:
-        _run(sys.stdin.buffer.read(), form)
+        _run(sys.stdin.buffer.read(), form, wiring)
     except ModelRefused as error:
         said = shorten(str(error).removeprefix(f"{runtime}: "), MAX_WHY, placeholder=" ...")
         return Trial(False, runtime, said)
@@ -111,6 +116,7 @@ def _main(form: Format) -> Trial:
 
 
 if __name__ == "__main__":
+    given = msgspec.json.decode(sys.argv[2], type=Wiring)
     sys.stdout.buffer.write(
-        msgspec.json.encode(_main("onnx" if sys.argv[1] == "onnx" else "tflite"))
+        msgspec.json.encode(_main("onnx" if sys.argv[1] == "onnx" else "tflite", given))
     )

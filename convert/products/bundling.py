@@ -19,7 +19,7 @@ from edge_bundle.errors import ConfigError, ModelRefused
 from edge_bundle.golden import check_golden
 from edge_bundle.inference import Inference
 from edge_bundle.manifest import Golden, Manifest, Provenance, Reference, Tensor, Tensors
-from edge_bundle.runtimes.loader import load_model, runtime_version
+from edge_bundle.runtimes.loader import NO_SHAPES, load_model, runtime_version
 from edge_bundle.runtimes.model import Model
 
 MODELS: Final = {"onnx": "model.onnx", "tflite": "model.tflite"}
@@ -36,6 +36,7 @@ def draft_manifest(
     format: Literal["onnx", "tflite"],  # noqa: A002 - as the manifest calls it
     provenance: Provenance,
     tolerance: float,
+    shapes: Mapping[str, tuple[int, ...]] = NO_SHAPES,
 ) -> Manifest:
     """Return the manifest of a model file, without its members.
 
@@ -46,14 +47,15 @@ def draft_manifest(
         format: of the file.
         provenance: runtime and machine are filled in: golden vectors are made here.
         tolerance: of the golden scores, absolute.
+        shapes: by name of a tensor, for what the file leaves free.
     Raises: ModelRefused: where the runtime cannot load or run the model. RuntimeMissing.
     """
-    loaded = load_model(model, format)
+    loaded = load_model(model, format, shapes=shapes)
     inputs, outputs = (
         tuple(Tensor(t.name, t.shape, t.dtype, t.scale, t.zero_point) for t in tensors)
         for tensors in (loaded.inputs, loaded.outputs)
     )
-    stateful = loaded.stateful or (format == "tflite" and _remembers(loaded))
+    stateful = bool(spec.state) or loaded.stateful or (format == "tflite" and _remembers(loaded))
     loaded.close()
     return Manifest(
         name=identity.name,
@@ -64,6 +66,8 @@ def draft_manifest(
         files={},
         tensors=Tensors(inputs, outputs),
         stateful=stateful,
+        state=spec.state,
+        constants=spec.constants,
         requires=spec.requires,
         stream=spec.stream,
         features=spec.features,

@@ -79,7 +79,7 @@ def seed_windows(manifest: Manifest, count: int) -> list[Array]:
     """
     random = np.random.default_rng(SEED)
     shape, dtype = (count, *manifest.window_shape), np.dtype(manifest.window_dtype)
-    taken = manifest.tensors.inputs[0]
+    taken = manifest.tensors.inputs[manifest.window_input]
     codes: Array
     if manifest.stream and not manifest.features and taken.scale is not None:
         limits = np.iinfo(taken.dtype)
@@ -99,14 +99,18 @@ def seed_windows(manifest: Manifest, count: int) -> list[Array]:
 
 
 def pack_reference(windows: Sequence[Float32Array]) -> bytes:
-    """Return ``reference.npz``: by channel ``edges``, ``counts``, ``mean`` and ``std``.
+    """Return ``reference.npz``: by channel ``edges``, ``counts``, ``mean``, ``std``, ``deciles``
+    and ``decile_counts``.
 
     Args:
         windows: float32 [window, channels] each, in the stream's units, at least one.
-    Returns: arrays float64 [channels, bins + 1], int64 [channels, bins], float64 [channels] twice.
+    Returns: arrays float64 [channels, bins + 1], int64 [channels, bins], float64 [channels] twice,
+        float64 [channels, 9] and int64 [channels, 10] as ``edge_bundle.drift`` takes them.
     """
     values = np.concatenate(windows).astype(np.float64)
     pairs = [np.histogram(channel, BINS) for channel in values.T]
+    deciles = np.quantile(values, np.arange(1, 10) / 10, axis=0).T.copy()
+    places = [np.searchsorted(d, v, side="right") for d, v in zip(deciles, values.T, strict=True)]
     buffer = io.BytesIO()
     # np.savez stamps no time: the same arrays give the same bytes.
     np.savez(
@@ -115,5 +119,7 @@ def pack_reference(windows: Sequence[Float32Array]) -> bytes:
         counts=np.stack([counts for counts, _ in pairs]),
         mean=values.mean(axis=0),
         std=values.std(axis=0),
+        deciles=deciles,
+        decile_counts=np.stack([np.bincount(p, minlength=10) for p in places]),
     )
     return buffer.getvalue()

@@ -62,8 +62,10 @@ RUNNERS: Final[dict[type[Single], Callable[[Any, Form], Runner]]] = {
 class Chain:
     """The steps of one model, in preallocated memory. Not thread-safe."""
 
-    def __init__(self, runners: Sequence[Runner]) -> None:
+    def __init__(self, runners: Sequence[Runner], form: Form) -> None:
         self._runners = tuple(runners)
+        self.form = form
+        """What comes out."""
         for runner, following in pairwise(self._runners):
             # Of the old rows between two such steps nobody reads any.
             if isinstance(following, RowRunner) and isinstance(
@@ -99,7 +101,7 @@ def compile_steps(steps: Sequence[Step], form: Form) -> Chain:
     for step in _singles(steps):
         runners.append(RUNNERS[type(step)](step, form))
         form = step.after(form)
-    return Chain(runners)
+    return Chain(runners, form)
 
 
 def _singles(steps: Sequence[Step]) -> Iterator[Single]:

@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+from collections.abc import Mapping
 from types import ModuleType
 from typing import Final, Literal
 
@@ -19,6 +20,9 @@ TFLITE_MARK: Final = b"TFL3"
 def guess_format(data: bytes) -> Literal["onnx", "tflite"]:
     """Return the format that a model file's first bytes speak of."""
     return "tflite" if data[4:8] == TFLITE_MARK else "onnx"
+
+
+NO_SHAPES: Final[Mapping[str, tuple[int, ...]]] = {}
 
 
 def installed_formats() -> tuple[str, ...]:
@@ -39,13 +43,20 @@ def runtime_version(kind: str) -> str:
     return str(module.VERSION) if kind == "tflite" else f"onnxruntime {module.VERSION}"
 
 
-def load_model(data: bytes, kind: str, threads: int = 1) -> Model:
+def load_model(
+    data: bytes,
+    kind: str,
+    threads: int = 1,
+    shapes: Mapping[str, tuple[int, ...]] = NO_SHAPES,
+) -> Model:
     """Load a model file.
 
     Args:
         data: the file's bytes.
         kind: ``onnx`` or ``tflite``.
         threads: that one inference may use.
+        shapes: of inputs and outputs, by name, for what an ONNX file leaves free; 1 where they say
+            nothing.
     Raises: RuntimeMissing: no runtime installed, or it does not import. ModelRefused: the runtime
         cannot load it.
     """
@@ -53,7 +64,7 @@ def load_model(data: bytes, kind: str, threads: int = 1) -> Model:
     if kind == "onnx":
         from edge_bundle.runtimes.onnx import OnnxModel
 
-        return OnnxModel(data, threads)
+        return OnnxModel(data, threads, shapes)
     from edge_bundle.runtimes.tflite import TfliteModel
 
     return TfliteModel(data, threads)

@@ -1,5 +1,6 @@
 """ONNX files by onnxruntime. Only ``loader`` imports this module, when a model needs it."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ class OnnxModel:
 
     stateful = False
 
-    def __init__(self, data: bytes, threads: int) -> None:
+    def __init__(self, data: bytes, threads: int, shapes: Mapping[str, tuple[int, ...]]) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -39,8 +40,8 @@ class OnnxModel:
             self._session = onnxruntime.InferenceSession(
                 data, options, providers=["CPUExecutionProvider"]
             )
-            self.inputs = tuple(_spec(t) for t in self._session.get_inputs())
-            self.outputs = tuple(_spec(t) for t in self._session.get_outputs())
+            self.inputs = tuple(_spec(t, shapes) for t in self._session.get_inputs())
+            self.outputs = tuple(_spec(t, shapes) for t in self._session.get_outputs())
             self._inputs = [np.zeros(t.shape, t.dtype) for t in self.inputs]
             self._outputs = [np.zeros(t.shape, t.dtype) for t in self.outputs]
         except ModelRefused:
@@ -76,10 +77,15 @@ class OnnxModel:
         del self._binding, self._session
 
 
-def _spec(tensor: Any) -> TensorSpec:
+def _spec(tensor: Any, shapes: Mapping[str, tuple[int, ...]]) -> TensorSpec:
     if tensor.type not in DTYPES:
         raise ModelRefused(f"tensor {tensor.name}: {tensor.type} is not supported")
-    shape = tuple(n if isinstance(n, int) and n > 0 else 1 for n in tensor.shape)
+    wanted = shapes.get(tensor.name, ())
+    if len(wanted) != len(tensor.shape):  # the caller compares, and refuses it in its own words
+        wanted = (1,) * len(tensor.shape)
+    # Free dimensions are names, or None.
+    stated = (n if isinstance(n, int) and n > 0 else None for n in tensor.shape)
+    shape = tuple(w if n is None else n for n, w in zip(stated, wanted, strict=True))
     return TensorSpec(tensor.name, shape, DTYPES[tensor.type])
 
 

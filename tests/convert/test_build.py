@@ -156,6 +156,8 @@ def test_reference_counts_every_calibration_sample(built: Built, bundle: Bundle)
         assert (reference["counts"].sum(axis=1) == samples).all()
         assert reference["edges"].shape == (6, reference["counts"].shape[1] + 1)
         assert (reference["std"] > 0).all()
+        assert reference["deciles"].shape == (6, 9)
+        assert (reference["decile_counts"].sum(axis=1) == samples).all()
 
 
 def test_same_inputs_give_the_same_bytes_in_another_process(built: Built, tmp_path: Path) -> None:

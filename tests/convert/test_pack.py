@@ -184,7 +184,8 @@ def test_model_of_two_inputs(tmp_path: Path) -> None:
     model = tmp_path / "two.onnx"
     model.write_bytes(parser.parse_model(TWO_INPUTS).SerializeToString())
     assert refusal(PackOrder(model, out=tmp_path / "d"), ArtifactRefused) == (
-        f"{model}: 2 inputs (a, b), expected one"
+        f"{model}: 2 inputs (a, b), expected one beside those that [[state]] and [constants] of a "
+        "--spec name"
     )
 
 

@@ -304,3 +304,37 @@ def test_certificate_for_a_connection_without_tls_is_refused(tmp_path: Path, key
 
 def test_configuration_cannot_be_changed() -> None:
     assert Config.__struct_config__.frozen
+
+
+# --- figures, capture, lateness
+
+
+def test_capture_is_off_until_a_table_says_what_to_keep(tmp_path: Path) -> None:
+    assert load(tmp_path, BASE).config.capture is None
+    capture = load(tmp_path, BASE + '[capture]\npath = "kept"\ndrifted = true\n').config.capture
+    assert capture is not None
+    assert (capture.path, capture.uncertain_below, capture.max_bytes) == ("kept", None, 64 << 20)
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ('[capture]\npath = "kept"\n', "5:1: capture: keeps nothing: say uncertain_below = 0.6"),
+        ("[capture]\ndrifted = true\n", "5:1: capture.path: is missing"),
+        ("[telemetry]\nevery_s = -1\n", "6:1: telemetry.every_s: -1"),
+        ("[telemetry]\nevery = 1\n", "6:1: telemetry.every: unknown key"),
+    ],
+)
+def test_table_that_says_nothing_useful_is_refused(
+    tmp_path: Path, table: str, message: str
+) -> None:
+    assert message in refusal(tmp_path, BASE + table)
+
+
+def test_lateness_of_a_model_is_a_policy(tmp_path: Path) -> None:
+    source = '[[source]]\nname = "s"\nkind = "replay"\npath = "x.npz"\n'
+    model = source + '[[model]]\nname = "m"\nstream = "s"\n'
+    assert load(tmp_path, BASE + model).config.model[0].late is None
+    assert load(tmp_path, BASE + model + 'late = "keep"\n').config.model[0].late == "keep"
+    told = refusal(tmp_path, BASE + model + 'late = "drp"\n')
+    assert "late: no value 'drp'; did you mean 'drop'?" in told

@@ -1,16 +1,18 @@
 """Every window is predicted once, says what was lost before it, and survives a change of model."""
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_agent.clock import WallClock
 from edge_agent.ring import MAX_BREAKS, Chunk, Ring
-from edge_agent.slot import Loaded, Made, Slot
+from edge_agent.slot import Late, Loaded, Made, Slot
 from edge_bundle.errors import ModelRefused
 from edge_bundle.inference import Inference
 from edge_bundle.recording import read_recordings
@@ -440,3 +442,83 @@ def test_refusal_raised_by_the_owner_comes_through() -> None:
     assert slot.take(ring)
     with pytest.raises(ModelRefused, match="the runtime failed"):
         slot.predict()
+
+
+# --- windows past due
+
+
+def test_late_windows_are_dropped_up_to_the_newest_and_counted() -> None:
+    bench = Bench(loaded=echo(10, 10))
+    bench.slot.late = "drop"
+    bench.push(95)  # at a time long past
+    bench.work()
+    assert bench.windows == [(80, 89)]
+    assert bench.predictions[0].skipped_windows == bench.slot.tally.late == 8
+    assert (bench.predictions[0].quality, bench.predictions[0].lost_samples) == ("ok", 0)
+    bench.push(5)
+    bench.work()
+    assert bench.windows[1:] == [(90, 99)]
+    assert bench.predictions[1].skipped_windows == 0
+
+
+def test_late_windows_are_not_dropped_over_a_break() -> None:
+    bench = Bench(loaded=echo(10, 5))
+    bench.slot.late = "drop"
+    bench.push(33)
+    bench.push(20, restart=True)
+    bench.work()
+    assert bench.windows == [(20, 29), (43, 52)]
+    assert [p.skipped_windows for p in bench.predictions] == [4, 2]
+    assert [p.quality for p in bench.predictions] == ["ok", "gap"]
+
+
+@pytest.mark.parametrize(("late", "live"), [("keep", True), (None, False)])
+def test_late_windows_are_kept_where_that_is_said_or_the_source_waits(
+    late: Late | None, live: bool
+) -> None:
+    bench = Bench(loaded=echo(10, 10))
+    bench.slot.late, bench.slot.live = late, live
+    bench.push(40)
+    assert len(bench.work()) == 4
+    assert bench.slot.tally.late == 0
+
+
+@pytest.mark.parametrize(("stateful", "windows"), [(False, 1), (True, 4)])
+def test_live_stream_drops_late_windows_unless_the_model_remembers(
+    stateful: bool, windows: int
+) -> None:
+    loaded = echo(10, 10)
+    manifest = msgspec.structs.replace(loaded.bundle.manifest, stateful=stateful)
+    loaded.bundle = replace(loaded.bundle, manifest=manifest)
+    bench = Bench(loaded=loaded)
+    bench.slot.live = True
+    bench.push(40)
+    assert len(bench.work()) == windows
+
+
+def test_stateful_model_forgets_where_windows_were_dropped() -> None:
+    loaded = echo(10, 10)
+    manifest = msgspec.structs.replace(loaded.bundle.manifest, stateful=True)
+    loaded.bundle = replace(loaded.bundle, manifest=manifest)
+    bench = Bench(loaded=loaded)
+    bench.slot.late = "drop"
+    model = model_of(loaded)
+    for count, resets in ((10, 1), (10, 1), (30, 2)):
+        bench.push(count)
+        bench.work()
+        assert model.resets == resets
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 60), st.booleans()), min_size=1, max_size=20))
+def test_every_window_is_run_or_counted(chunks: list[tuple[int, bool]]) -> None:
+    kept, dropping = Bench(loaded=echo(7, 3)), Bench(loaded=echo(7, 3))
+    dropping.slot.late = "drop"
+    for count, restart in chunks:
+        for bench in (kept, dropping):
+            bench.push(count, restart=restart and bench.ring.head > 0)
+            bench.work()
+    ran = sum(1 + p.skipped_windows for p in dropping.predictions)
+    assert ran == len(kept.windows)
+    assert set(dropping.windows) <= set(kept.windows)
+    assert dropping.windows[-1:] == kept.windows[-1:]

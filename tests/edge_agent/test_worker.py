@@ -2,8 +2,10 @@
 
 import threading
 
+from edge_agent.clock import WallClock
 from edge_agent.feed import Feed
-from edge_agent.slot import Made
+from edge_agent.ring import Ring
+from edge_agent.slot import Made, Slot
 from edge_agent.worker import Worker
 from tests.edge_agent.echo import echo, seen
 from tests.edge_agent.test_feed import PATIENCE_S, chunk, make_feed
@@ -38,8 +40,9 @@ def test_every_window_of_every_stream_is_given_and_none_starves() -> None:
     long.put(chunk(0, 1000))
     short.put(chunk(5000, 30))
     made = run_worker([long, short], 103)
-    assert [seen(m)[0] for m in made[:7]] == [0, 5000, 10, 5010, 20, 5020, 30]
-    assert len(made) == 103
+    # Due by their samples' time, then in turn: a model that ran is due again a hop later.
+    assert [seen(m)[0] for m in made if seen(m)[0] >= 5000] == [5000, 5010, 5020]
+    assert [seen(m)[0] for m in made if seen(m)[0] < 5000] == list(range(0, 1000, 10))
 
 
 def test_model_that_fails_leaves_the_others_running() -> None:
@@ -67,3 +70,45 @@ def test_model_offered_while_nothing_comes_takes_its_place() -> None:
     worker.stop()
     assert slot.running is not None
     assert slot.running.bundle.manifest.version == "2.0.0"
+
+
+def test_slow_model_does_not_keep_a_fast_one_waiting() -> None:
+    begun, finish = threading.Event(), threading.Event()
+
+    def hang(call: int) -> bool:
+        if call > 1:  # the first window showed how long one takes
+            begun.set()
+            assert finish.wait(PATIENCE_S)
+        else:
+            threading.Event().wait(0.05)
+        return False
+
+    slow, fast = make_feed(100, "drop_oldest", echo(10, 10, fails=hang)), fast_feed()
+    wake, inbox = threading.Event(), Inbox(7)
+    worker = Worker([slow, fast], wake, inbox.give)
+    worker.start()
+    for at in (0, 10):
+        slow.put(chunk(at, 10))
+        fast.put(chunk(at, 10))
+        wake.set()
+        while len(inbox.made) < 2:
+            threading.Event().wait(0.01)
+    assert begun.wait(PATIENCE_S)
+    fast.put(chunk(20, 40))
+    wake.set()
+    while len(inbox.made) < 7:
+        threading.Event().wait(0.01)
+    assert [seen(m)[0] for m in inbox.made if m.stream == "fast"] == [0, 10, 20, 30, 40, 50]
+    finish.set()
+    worker.stop()
+    assert [seen(m)[0] for m in inbox.made if m.stream == "s"] == [0, 10]
+
+
+def fast_feed() -> Feed:
+    feed = Feed("fast", Ring(1000, 1, 1000.0), "drop_oldest", threading.Event())
+    slot = Slot("echo", "fast", "boot", WallClock())
+    slot.late = "keep"
+    slot.offer(echo(10, 10))
+    feed.add(slot)
+    feed.take(slot)
+    return feed

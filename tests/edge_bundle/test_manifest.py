@@ -161,7 +161,7 @@ DECISION = Classification(LABELS, output="probabilities")
         ),
         (
             watch_manifest(tensors=Tensors(TENSORS.inputs * 2, TENSORS.outputs)),
-            "stream: windows of 100 x 6 give 600 values, the model takes X 1x600, X 1x600",
+            "tensors.inputs: X 1x600, X 1x600, expected one",
         ),
         (
             watch_manifest(features=(Standardise((0.0,), (1.0,)),)),

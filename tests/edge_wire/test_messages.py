@@ -30,13 +30,17 @@ from edge_wire.messages import (
     Running,
     State,
     StreamInfo,
+    Telemetry,
     Want,
     decode,
     encode,
 )
 from edge_wire.trust import Envelope, Root
 
-KINDS = [Prediction, Event, State, Info, Reported, Loss, Want, Plan, Assignment, Envelope, Root]
+KINDS = [
+    *(Prediction, Event, State, Info, Reported, Loss, Telemetry, Want, Plan, Assignment),
+    *(Envelope, Root),
+]
 SHA = "0123456789abcdef" * 4
 EXAMPLE = """
 {"v":1,"boot":"000017-9f3c01d27a55e1b0","seq":18223,"t":"2026-11-02T10:15:30.123Z",
@@ -44,7 +48,8 @@ EXAMPLE = """
  "model":{"name":"har","version":"1.4.2","sha":"3fa91c22"},"label":"walking","score":0.93,
  "top":[["walking",0.93],["idle",0.05]],
  "lat_ms":{"queue":1.2,"pre":0.8,"infer":4.1,"e2e":9.0},
- "lost_samples":0,"quality":"ok","replayed":false}
+ "lost_samples":0,"quality":"ok",
+ "skipped_windows":0,"replayed":false}
 """
 PREDICTION = Prediction(
     v=1,

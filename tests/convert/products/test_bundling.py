@@ -93,7 +93,7 @@ class Counter:
 
 def test_draft_finds_out_what_remembers_without_saying_so(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ai_edge_litert")
-    monkeypatch.setattr("convert.products.bundling.load_model", lambda _data, _format: Counter())
+    monkeypatch.setattr("convert.products.bundling.load_model", lambda *_, **__: Counter())
     assert draft_manifest(IDENTITY, EMPTY.spec, b"", "tflite", ORIGIN, 0.02).stateful
 
 

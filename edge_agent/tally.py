@@ -1,0 +1,74 @@
+"""What one model on one stream comes to, counted in memory of fixed size. Pure.
+
+The worker counts and another thread reads: counts only grow, so that a reader who comes between
+two of them is at most one window behind.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+STEPS: Final = 8
+"""Bins for each doubling: a quantile is at most 1/8 above the truth."""
+LEAST_NS: Final = 1 << 10
+BINS: Final = 26 * STEPS
+"""From 1 µs to a minute; what is longer is in the last."""
+
+
+class Histogram:
+    """How often durations occurred, in bins of equal ratio."""
+
+    def __init__(self) -> None:
+        self.counts = [0] * BINS
+        self.total_ns = 0
+
+    def add(self, ns: int) -> None:
+        """Count one duration."""
+        self.total_ns += ns
+        octave = max(ns, LEAST_NS).bit_length() - LEAST_NS.bit_length()
+        # The bits behind the leading one say where in its doubling it is.
+        step = (max(ns, LEAST_NS) >> (octave + LEAST_NS.bit_length() - 4)) - STEPS
+        self.counts[min(octave * STEPS + step, BINS - 1)] += 1
+
+    def since(self, before: "Histogram") -> "Histogram":
+        """Return what was added after a copy was made."""
+        made = Histogram()
+        made.counts = [n - b for n, b in zip(self.counts, before.counts, strict=True)]
+        made.total_ns = self.total_ns - before.total_ns
+        return made
+
+    def copy(self) -> "Histogram":
+        """Return the same counts in memory of their own."""
+        return self.since(Histogram())
+
+    def mean_ns(self) -> float:
+        """Return the mean; 0 where nothing was counted."""
+        return self.total_ns / max(1, sum(self.counts))
+
+    def quantile_ns(self, fraction: float) -> float:
+        """Return a duration that this part of those counted does not exceed; 0 without any.
+
+        Args:
+            fraction: in [0, 1].
+        Returns: the upper end of the bin that it lies in.
+        """
+        wanted, seen = fraction * sum(self.counts), 0
+        for index, count in enumerate(self.counts):
+            seen += count
+            if count and seen >= wanted:
+                octave, step = divmod(index, STEPS)
+                return float((STEPS + step + 1) * (LEAST_NS // STEPS) << octave)
+        return 0.0
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts since the boot."""
+
+    windows: int = 0
+    """Predictions made."""
+    late: int = 0
+    """Windows that were never run because they were past due."""
+    failed: int = 0
+    """Windows of which no prediction was made because the model failed."""
+    infer: Histogram = field(default_factory=Histogram)
+    e2e: Histogram = field(default_factory=Histogram)

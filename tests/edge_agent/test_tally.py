@@ -1,0 +1,51 @@
+"""Durations are counted in memory of fixed size, and their quantiles are near the truth."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_agent.tally import BINS, LEAST_NS, Histogram
+
+durations = st.lists(st.integers(LEAST_NS, 60_000_000_000), min_size=1, max_size=300)
+
+
+def counted(values: list[int]) -> Histogram:
+    histogram = Histogram()
+    for value in values:
+        histogram.add(value)
+    return histogram
+
+
+@given(durations, st.sampled_from([0.0, 0.5, 0.9, 0.99, 1.0]))
+def test_quantile_is_at_most_an_eighth_above_the_truth(values: list[int], fraction: float) -> None:
+    truth = np.quantile(values, fraction, method="inverted_cdf")
+    found = counted(values).quantile_ns(fraction)
+    assert truth <= found <= truth * 1.126
+
+
+@given(durations)
+def test_mean_is_exact(values: list[int]) -> None:
+    assert counted(values).mean_ns() == pytest.approx(np.mean(values))
+
+
+@given(durations, durations)
+def test_period_holds_what_was_added_in_it(before: list[int], after: list[int]) -> None:
+    histogram = counted(before)
+    kept = histogram.copy()
+    for value in after:
+        histogram.add(value)
+    period = histogram.since(kept)
+    assert period.counts == counted(after).counts
+    assert period.total_ns == sum(after)
+
+
+@pytest.mark.parametrize("value", [-5, 0, 1, LEAST_NS - 1, 1 << 60])
+def test_what_is_out_of_range_is_in_the_bin_at_the_end(value: int) -> None:
+    counts = counted([value]).counts
+    assert sum(counts) == 1
+    assert counts[0 if value < LEAST_NS else BINS - 1] == 1
+
+
+def test_nothing_counted_has_no_quantile() -> None:
+    assert (Histogram().mean_ns(), Histogram().quantile_ns(0.99)) == (0, 0)
