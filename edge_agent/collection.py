@@ -136,6 +136,7 @@ class Collection:
             self._full.wait(FLUSH_S)
             self._full.clear()
             self.flush()
+        self.flush()  # what came while the last batch was written
 
     def flush(self) -> None:
         """Write all that is held."""

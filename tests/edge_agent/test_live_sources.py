@@ -122,7 +122,7 @@ def test_samples_of_another_client_are_a_stream_and_what_is_wrong_with_them_is_t
     finally:
         stopping.set()
         thread.join()
-    assert watcher.predictions[0]["quality"] == "ok"
+    assert watcher.predictions[-1]["quality"] == "ok"
     assert "messages that are no JSON" in watcher.streams[-1]["detail"]
 
 
