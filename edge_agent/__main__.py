@@ -52,14 +52,14 @@ def replay(bundle: Path, recording: str, as_json: bool, threads: int) -> None:
     from edge_agent.replay import Replay
 
     player = Replay(bundle, recording, threads)
-    for made in player.run():
+    for number, made in enumerate(player.run()):
         if as_json:
             if made.payload:
                 sys.stdout.write(made.payload.decode() + "\n")
             _write_notes(made.notes)
         else:
             score = f"{made.decision.score:.3f}"
-            sys.stdout.write(f"window {made.seq:>6}  {made.decision.label:<16} {score}\n")
+            sys.stdout.write(f"window {number:>6}  {made.decision.label:<16} {score}\n")
     summary = player.summary()
     if as_json:
         _write_notes(player.last_notes)
