@@ -190,20 +190,21 @@ def _replace_by_gather(
     name, known = tokens
     constants = {
         f"{given}_table": table.astype(np.float32),
-        f"{given}_one": np.asarray(1, np.int32),
-        f"{given}_least": np.asarray(-1, known.dtype),
-        f"{given}_most": np.asarray(known.size, known.dtype),
+        f"{given}_one": np.asarray(1, known.dtype),
+        f"{given}_least": np.asarray(0, known.dtype),
+        f"{given}_most": np.asarray(known.size + 1, known.dtype),
         f"{given}_axis": np.asarray([-1], np.int64),
     }
     graph.initializer.extend(numpy_helper.from_array(v, k) for k, v in constants.items())
     new = [
         helper.make_node("Squeeze", [name, f"{given}_axis"], [f"{given}_flat"]),
-        # Before the cast, which would wrap a large int64 round to a token that is known.
+        helper.make_node("Add", [f"{given}_flat", f"{given}_one"], [f"{given}_place"]),
+        # Before the cast, which would wrap a large int64 round to a token that is known. From 0 on:
+        # onnxruntime 1.23 lets some int64 below a negative end pass (tried).
         helper.make_node(
-            "Clip", [f"{given}_flat", f"{given}_least", f"{given}_most"], [f"{given}_near"]
+            "Clip", [f"{given}_place", f"{given}_least", f"{given}_most"], [f"{given}_near"]
         ),
-        helper.make_node("Cast", [f"{given}_near"], [f"{given}_token"], to=onnx.TensorProto.INT32),
-        helper.make_node("Add", [f"{given}_token", f"{given}_one"], [f"{given}_row"]),
+        helper.make_node("Cast", [f"{given}_near"], [f"{given}_row"], to=onnx.TensorProto.INT32),
         helper.make_node("Gather", [f"{given}_table", f"{given}_row"], [given], axis=0),
     ]
     place = list(graph.node).index(product)

@@ -30,7 +30,7 @@ BATCH_NORM: Final = "BatchNormalization <epsilon = 0.01> (c, gain, shift, mean, 
 COLUMNS, TOKENS, LENGTH = 3, 7, 5
 ONE_HOT: Final = "u = Unsqueeze (x, last) e = Equal (u, row) o = Cast <to = 1> (e)"
 GELU: Final = "a = Add (m, bias) t = Tanh (a) g = Mul (a, t) y = ReduceMean <axes = [1]> (g)"
-GATHER: Final = ["Squeeze", "Clip", "Cast", "Add", "Gather"]
+GATHER: Final = ["Squeeze", "Add", "Clip", "Cast", "Gather"]
 
 
 def folded(data: bytes) -> bytes:
