@@ -23,6 +23,7 @@ from edge_bundle.decision.rules import (
     Smoothing,
 )
 from edge_bundle.errors import BundleRefused
+from edge_bundle.features.form import MAX_VALUES
 from edge_bundle.features.steps import Standardise
 from edge_bundle.manifest import Limits, Manifest, Member, Reference, Requires, Tensor, Tensors
 from tests.edge_bundle.bundles import LABELS, STREAM, prepared_manifest, watch_manifest
@@ -185,7 +186,7 @@ positive = st.floats(min_value=0, exclude_min=True, allow_infinity=False)
 def any_manifest(draw: st.DrawFn) -> Manifest:
     channels = draw(st.lists(st.text(), min_size=1, max_size=5, unique=True))
     labels = draw(st.lists(st.text(), min_size=2, max_size=5, unique=True))
-    window = draw(st.integers(1, 10**6))
+    window = draw(st.integers(1, MAX_VALUES // len(channels)))
     model, golden = draw(st.lists(files, min_size=2, max_size=2, unique=True))
     members = st.builds(
         Member,
