@@ -1,6 +1,7 @@
 """Messages have the contract's field names and sizes, and no bytes can do more than be refused."""
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -261,20 +262,16 @@ json_values = st.recursive(
 def test_any_value_in_any_field_is_read_or_refused(message: Any, data: st.DataObject) -> None:
     fields = json.loads(encode(message))
     fields[data.draw(st.sampled_from(sorted(fields)))] = data.draw(json_values)
-    try:
-        decode(json.dumps(fields).encode(), type(message))
-    except MessageRefused:
-        return
+    with suppress(MessageRefused):
+        assert isinstance(decode(json.dumps(fields).encode(), type(message)), type(message))
 
 
 @given(st.sampled_from(SENT), st.data())
 def test_any_changed_byte_is_read_or_refused(message: Any, data: st.DataObject) -> None:
     raw = bytearray(encode(message))
     raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
-    try:
-        decode(bytes(raw), type(message))
-    except MessageRefused:
-        return
+    with suppress(MessageRefused):
+        assert isinstance(decode(bytes(raw), type(message)), type(message))
 
 
 @pytest.mark.parametrize("score", [float("nan"), float("inf"), float("-inf")])
