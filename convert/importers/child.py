@@ -5,15 +5,14 @@ A framework prints, warns, crashes and takes a gigabyte: none of that reaches th
 
 import os
 import signal
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from threading import Thread
-from typing import IO, Final
+from typing import Final
 
 import msgspec
 
+from convert.child import run_child
 from convert.given.source import MAX_MODEL_BYTES
 from convert.importers.imported import Imported
 from convert.importers.kinds import EXPORTERS, Kind
@@ -21,10 +20,6 @@ from convert.importers.worker import ANSWER, MODEL, Answer
 from edge_bundle.errors import ConfigError, ModelRefused
 
 LIMIT_S: Final = 600.0
-GRACE_S: Final = 5.0
-"""For the end of the output, once its process is gone."""
-MAX_OUTPUT_BYTES: Final = 64 << 10
-"""The end of what a process printed, which says why it died."""
 MAX_ANSWER_BYTES: Final = 1 << 20
 START: Final = (
     # Not `python -m`: that would load modules from the folder that the user happens to be in.
@@ -33,7 +28,7 @@ START: Final = (
 )
 
 
-def run_child(kind: Kind, path: Path, trust: bool, limit_s: float = LIMIT_S) -> Imported:
+def export_apart(kind: Kind, path: Path, trust: bool, limit_s: float = LIMIT_S) -> Imported:
     """Export a file in a new process.
 
     Args:
@@ -43,13 +38,16 @@ def run_child(kind: Kind, path: Path, trust: bool, limit_s: float = LIMIT_S) -> 
     framework = EXPORTERS[kind].framework
     with tempfile.TemporaryDirectory(prefix="edge-convert-") as name:
         folder = Path(name)
-        code, output = _run(_command(kind, path, trust, folder), folder, limit_s)
-        if code is None:
+        variables = {**os.environ, "KERAS_BACKEND": "torch", "KERAS_HOME": str(folder)}
+        # In its folder, where the reports that exporters leave behind go away with it.
+        ended = run_child(_command(kind, path, trust, folder), variables, folder, limit_s)
+        if ended.code is None:
             raise ModelRefused(f"{path}: {framework} took longer than {limit_s:g} s to export it")
         answer = _read_answer(folder / ANSWER)
         if answer is None:
+            said = f"; its last line: {ended.last_line}" if ended.log.strip() else ""
             raise ModelRefused(
-                f"{path}: {framework} {_describe_end(code)} while exporting it{_last_line(output)}"
+                f"{path}: {framework} {_describe_end(ended.code)} while exporting it{said}"
             )
         if answer.usage is not None:
             raise ConfigError(f"{path}: {answer.usage}")
@@ -72,50 +70,6 @@ def _command(kind: Kind, path: Path, trust: bool, folder: Path) -> list[str]:
     return [sys.executable, "-c", START, "\n".join(places), kind.value, file, trusted, str(folder)]
 
 
-def _run(command: list[str], folder: Path, limit_s: float) -> tuple[int | None, bytes]:
-    """Return the exit code, None when it was killed for its time, and the end of its output."""
-    environment = {**os.environ, "KERAS_BACKEND": "torch", "KERAS_HOME": str(folder)}
-    # In its folder, where the reports that exporters leave behind go away with it.
-    process = subprocess.Popen(
-        command,
-        cwd=folder,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-    assert process.stdout is not None
-    tail = bytearray()
-    reader = Thread(target=_keep_end, args=(process.stdout, tail), daemon=True)
-    reader.start()
-    try:
-        code: int | None = process.wait(limit_s)
-    except subprocess.TimeoutExpired:
-        code = None
-    finally:
-        # Also when we are interrupted, and whatever processes it started.
-        _kill_group(process)
-        process.wait()
-        # What left the group holds the pipe open, and its output is not worth a wait.
-        reader.join(GRACE_S)
-    return code, bytes(tail)
-
-
-def _kill_group(process: "subprocess.Popen[bytes]") -> None:
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
-
-
-def _keep_end(stream: IO[bytes], tail: bytearray) -> None:
-    with stream:
-        while chunk := os.read(stream.fileno(), 1 << 16):
-            tail += chunk
-            del tail[:-MAX_OUTPUT_BYTES]
-
-
 def _read_answer(file: Path) -> Answer | None:
     """Return None where the process did not get as far as a whole answer."""
     try:
@@ -130,9 +84,3 @@ def _describe_end(code: int) -> str:
         return f"ended with exit code {code}"
     name = signal.Signals(-code).name
     return f"was killed by {name}{', perhaps for want of memory' if name == 'SIGKILL' else ''},"
-
-
-def _last_line(output: bytes) -> str:
-    lines = output.decode(errors="replace").split("\n")
-    said = next((line.strip() for line in reversed(lines) if line.strip()), "")
-    return f"; its last line: {said[:300]}" if said else ""

@@ -5,7 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from convert.given.source import MAX_MODEL_BYTES
-from convert.importers.child import run_child
+from convert.importers.child import export_apart
 from convert.importers.imported import Imported
 from convert.importers.kinds import EXPORTERS, REFUSALS, recognise
 from edge_bundle.errors import ConfigError, ModelRefused
@@ -45,4 +45,4 @@ def import_model(path: Path, trust: bool, progress: Callable[[str], None]) -> Im
             f"files: pip install 'edgeward[{exporter.extra}]'"
         )
     progress(f"exporting {path.name} with {exporter.framework}")
-    return run_child(kind, path, trust)
+    return export_apart(kind, path, trust)

@@ -12,8 +12,9 @@ from typing import Any, Final
 
 import onnx
 
+from convert.child import Ended
 from convert.given.source import first_line, show_shape
-from convert.onnx2tf.environment import SIZE, Ended, damaged, find_environment, run_tool
+from convert.onnx2tf.environment import SIZE, damaged, find_environment, run_tool
 from convert.onnx2tf.ports import graphs_of, hide_ports, restore_ports
 from convert.tflite import flatbuffer, schema, signature
 from edge_bundle.errors import ConfigError, ModelRefused

@@ -6,15 +6,10 @@ that a conversion to float never loads, OpenCV and SymPy among them.
 
 import hashlib
 import os
-import re
-import signal
-import subprocess
-import threading
-from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
+from convert.child import Ended, run_child
 from edge_bundle.errors import ConfigError
 
 PINS: Final = (
@@ -39,25 +34,6 @@ PINS: Final = (
 SIZE: Final = "about 380 MB"
 WHOLE: Final = ".whole"
 """Written last: an environment without it is what an interrupted setup left."""
-LOG_BYTES: Final = 1 << 16
-LINE_LENGTH: Final = 300
-COLOURS: Final = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How a child process ended."""
-
-    code: int | None
-    """None: it did not within its time, and was killed."""
-    log: str
-    """The last of what it wrote on stdout and stderr, without colours."""
-
-    @property
-    def last_line(self) -> str:
-        """The last line that says something, bounded."""
-        lines = [line.strip() for line in self.log.splitlines() if line.strip()]
-        return lines[-1][:LINE_LENGTH] if lines else f"exit code {self.code} without a word"
 
 
 def environment_folder() -> Path:
@@ -112,43 +88,3 @@ def clean_variables() -> dict[str, str]:
     foreign = ("PYTHON", "ONNX2TF_", "__PYVENV")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     return kept | {"PYTHONNOUSERSITE": "1"}
-
-
-def run_child(
-    command: list[str], variables: dict[str, str], folder: Path, timeout_s: float
-) -> Ended:
-    """Run a process to its end, or to its time's.
-
-    Raises: OSError: it cannot be started.
-    """
-    child = subprocess.Popen(
-        command,
-        cwd=folder,
-        env=variables,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        # A group of its own, to be killed with all its children.
-        start_new_session=True,
-    )
-    assert child.stdout is not None
-    log = bytearray()
-    reader = threading.Thread(target=_keep_end, args=(child.stdout, log), daemon=True)
-    reader.start()
-    code: int | None = None
-    try:
-        with suppress(subprocess.TimeoutExpired):
-            code = child.wait(timeout_s)
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
-        reader.join()
-        child.stdout.close()
-    return Ended(code, COLOURS.sub("", log.decode(errors="replace")))
-
-
-def _keep_end(pipe: IO[bytes], log: bytearray) -> None:
-    while chunk := os.read(pipe.fileno(), LOG_BYTES):
-        log += chunk
-        del log[:-LOG_BYTES]

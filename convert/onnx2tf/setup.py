@@ -15,6 +15,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from convert.child import run_child
 from convert.onnx2tf.conversion import convert_onnx
 from convert.onnx2tf.environment import (
     PINS,
@@ -23,7 +24,6 @@ from convert.onnx2tf.environment import (
     clean_variables,
     environment_folder,
     find_environment,
-    run_child,
     run_tool,
 )
 from edge_bundle.disk import replace_file

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from convert.importers.child import run_child
+from convert.importers.child import export_apart
 from convert.importers.kinds import Kind
 from edge_bundle.errors import ModelRefused
 from tests.convert.importers.examples import fit_forest, require_sklearn, save
@@ -34,7 +34,7 @@ def _sklearn() -> None:
 def refuse(value: object, folder: Path, limit_s: float = 60.0) -> str:
     file = save(value, folder / "m.pkl")
     with pytest.raises(ModelRefused) as refusal:
-        run_child(Kind.SKLEARN_PICKLE, file, trust=True, limit_s=limit_s)
+        export_apart(Kind.SKLEARN_PICKLE, file, trust=True, limit_s=limit_s)
     message = str(refusal.value)
     assert message.startswith(f"{file}: ")
     assert "\n" not in message
@@ -63,7 +63,7 @@ def test_damage_of_one_bit_is_refused_or_harmless(tmp_path: Path, seed: int) -> 
     file.write_bytes(data)
     try:
         # A tree that leads to itself has no end.
-        imported = run_child(Kind.SKLEARN_PICKLE, file, trust=True, limit_s=20.0)
+        imported = export_apart(Kind.SKLEARN_PICKLE, file, trust=True, limit_s=20.0)
     except ModelRefused as refusal:
         message = str(refusal)
     else:
@@ -98,4 +98,4 @@ def test_classes_of_the_users_folder_are_found(
     file = tmp_path / "m.pkl"
     file.write_bytes(b"cfarm_features\nSpectrum\n.")
     with pytest.raises(ModelRefused, match="a pickle of builtins's type"):
-        run_child(Kind.SKLEARN_PICKLE, file, trust=True)
+        export_apart(Kind.SKLEARN_PICKLE, file, trust=True)

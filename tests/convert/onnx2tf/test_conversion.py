@@ -10,8 +10,9 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper, parser
 
+from convert.child import LOG_BYTES
 from convert.onnx2tf.conversion import convert_onnx
-from convert.onnx2tf.environment import LOG_BYTES, find_environment
+from convert.onnx2tf.environment import find_environment
 from convert.tflite import flatbuffer, schema
 from edge_bundle.errors import ConfigError, ModelRefused
 from edge_bundle.runtimes.loader import load_model
