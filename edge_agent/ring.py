@@ -1,5 +1,7 @@
 """The last samples of one stream in preallocated memory. Not thread-safe: ``feed`` guards it."""
 
+from array import array
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Hashable
 from itertools import islice
@@ -56,11 +58,12 @@ class Ring:
         self.span_ns = 0
         """What the newest chunk spans: its first sample is known so much after it was taken."""
         self._samples = np.zeros((capacity, channels), np.float32)
-        self._times = np.zeros(capacity, np.int64)
-        # How far each of so many samples is behind the last, worked out once.
-        self._behind_ns: npt.NDArray[np.int64] = (
-            np.arange(capacity - 1, -1, -1) * self.period_ns
-        ).astype(np.int64)
+        # Samples come in runs at even distances: of each the head after it, and when that was.
+        # There are at most as many runs as samples, and Python reads an array's numbers faster
+        # than NumPy's.
+        self._runs = 0
+        self._heads = array("q", bytes(8 * capacity))
+        self._ends_ns = array("q", bytes(8 * capacity))
         self.breaks = 0
         """How many places there were that no window may span."""
         self.lost = 0
@@ -121,7 +124,15 @@ class Ring:
 
     def time_ns(self, position: int) -> int:
         """Return the monotonic time of a sample that is held."""
-        return int(self._times[position % self.capacity])
+        newest = self._runs - 1
+        if newest and position < self._heads[(newest - 1) % self.capacity]:
+            oldest = max(0, self._runs - self.capacity)
+            newest = oldest + bisect_right(
+                range(oldest, newest), position, key=lambda n: self._heads[n % self.capacity]
+            )
+        at = newest % self.capacity
+        behind = self._heads[at] - 1 - position
+        return self._ends_ns[at] - int(behind * self.period_ns)
 
     def _append_finite(self, chunk: Chunk) -> None:
         finite: npt.NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(chunk.samples), axis=1)
@@ -152,16 +163,18 @@ class Ring:
     def write(self, samples: Float32Array, end_ns: int) -> None:
         """Take samples that are known to be finite, and follow those before."""
         n = len(samples)
+        if not n:
+            return
         skipped = max(0, n - self.capacity)
-        times = end_ns - self._behind_ns[self.capacity - (n - skipped) :]
         at = (self.head + skipped) % self.capacity
         first = min(n - skipped, self.capacity - at)
         self._samples[at : at + first] = samples[skipped : skipped + first]
-        self._times[at : at + first] = times[:first]
-        rest = n - skipped - first
-        if rest:
-            self._samples[:rest] = samples[skipped + first :]
-            self._times[:rest] = times[first:]
+        if first < n - skipped:
+            self._samples[: n - skipped - first] = samples[skipped + first :]
+        run = self._runs % self.capacity
+        self._heads[run] = self.head + n
+        self._ends_ns[run] = end_ns
+        self._runs += 1
         self.head += n
         for follower in self.followers.values():
             follower.write(samples, end_ns)

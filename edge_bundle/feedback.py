@@ -4,8 +4,8 @@ import numpy as np
 
 from edge_bundle.errors import BundleRefused
 from edge_bundle.manifest import Manifest
-from edge_bundle.runtimes.model import Model, read_output, write_input
-from edge_bundle.tensor import Array
+from edge_bundle.runtimes.model import Model
+from edge_bundle.tensor import Array, Coder
 
 
 class Feedback:
@@ -23,7 +23,13 @@ class Feedback:
         outputs = [t.name for t in manifest.tensors.outputs]
         self._model = model
         self._pairs = [(inputs.index(s.input), outputs.index(s.output)) for s in manifest.state]
-        self._same = [model.inputs[to].codes == model.outputs[of].codes for to, of in self._pairs]
+        self._coders = [
+            # Integer tensors of other scales stand for other values.
+            None
+            if model.inputs[to].codes == model.outputs[of].codes
+            else (Coder(model.outputs[of]), Coder(model.inputs[to]))
+            for to, of in self._pairs
+        ]
         for name, value in manifest.constants.items():
             _fill(f"{manifest.file_name}: constants.{name}", value, model.input(inputs.index(name)))
         self.reset()
@@ -31,11 +37,12 @@ class Feedback:
     def carry(self) -> None:
         """Make what the last run gave the state of the next one."""
         model = self._model
-        for (to, of), same in zip(self._pairs, self._same, strict=True):
-            if same:
+        for (to, of), coders in zip(self._pairs, self._coders, strict=True):
+            if coders is None:
                 np.copyto(model.input(to), model.output(of))
-            else:  # integer tensors of other scales stand for other values
-                write_input(model, to, read_output(model, of))
+            else:
+                given, taken = coders
+                taken.encode(given.decode(model.output(of)), model.input(to))
 
     def reset(self) -> None:
         """Begin anew with zeros."""

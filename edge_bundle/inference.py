@@ -16,8 +16,8 @@ from edge_bundle.features.runner import Fresh
 from edge_bundle.feedback import Feedback
 from edge_bundle.manifest import Manifest
 from edge_bundle.runtimes.loader import load_model
-from edge_bundle.runtimes.model import Model, read_output, write_input
-from edge_bundle.tensor import Array, Float32Array, TensorSpec, dequantize
+from edge_bundle.runtimes.model import Model
+from edge_bundle.tensor import Array, Coder, Float32Array, TensorSpec, dequantize
 
 Prepare: TypeAlias = Callable[[Float32Array, Fresh], Float32Array]
 
@@ -40,10 +40,16 @@ class Inference:
         """What works the features out, as ``Chain.run``: another may, that shares them."""
         self.decider = Decider(decision, manifest.scores_shapes) if decision else None
         """Judges the windows in turn; None where the bundle has no decision."""
-        self._given = manifest.scores_outputs
         self._taken: Array | None = None
         """The last window's features."""
-        self._window_input = manifest.window_input
+        self._spec = model.inputs[manifest.window_input]
+        self._input = model.input(manifest.window_input)
+        self._encode = Coder(self._spec).encode
+        self._outputs = [
+            (Coder(model.outputs[i]).decode, model.output(i)) for i in manifest.scores_outputs
+        ]
+        size = sum(model.outputs[i].size for i in manifest.scores_outputs)
+        self._joined = np.empty(size, np.float32) if len(self._outputs) > 1 else None
         fed = manifest.state or manifest.constants
         self._feedback = Feedback(manifest, model) if fed else None
         self.pre_ns = 0
@@ -75,16 +81,16 @@ class Inference:
         """
         began = perf_counter_ns()
         if self.prepare is None:
-            _copy_prepared(window, self.model.input(self._window_input))
+            _copy_prepared(window, self._input)
         else:
             self._taken = self.prepare(window, fresh)
-            write_input(self.model, self._window_input, self._taken)
+            self._encode(self._taken, self._input)
         ready = perf_counter_ns()
         self.model.invoke()
         if self._feedback is not None:
             self._feedback.carry()
-        parts = [read_output(self.model, i).reshape(-1) for i in self._given]
-        values = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        parts = [decode(codes).reshape(-1) for decode, codes in self._outputs]
+        values = parts[0] if self._joined is None else np.concatenate(parts, out=self._joined)
         self.pre_ns = ready - began
         self.infer_ns = perf_counter_ns() - ready
         return values
@@ -106,7 +112,7 @@ class Inference:
         # What the runtime was given may be overwritten by it.
         taken = self._taken
         if self.prepare is None:
-            taken = dequantize(window, self.model.inputs[self._window_input])
+            taken = dequantize(window, self._spec)
         return decider.decide(scores, taken)
 
     def override(self, thresholds: Mapping[str, float]) -> None:

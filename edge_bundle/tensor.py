@@ -1,6 +1,6 @@
 """Arrays and what their codes stand for. Nothing here knows a runtime."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, TypeAlias
 
@@ -36,36 +36,73 @@ class TensorSpec:
         return self.dtype, self.scale, self.zero_point
 
 
-def quantize(values: Float32Array, spec: TensorSpec, out: Array) -> None:
-    """Write into ``out`` the codes that stand for real values, saturating.
+class Coder:
+    """Real values to the codes of one tensor and back, in memory of its own. Not thread-safe."""
 
-    Args:
-        values: float32, any shape of ``spec.size`` elements.
-        spec: an integer tensor with scale and zero point.
-        out: of ``spec``'s dtype and shape.
+    def __init__(self, spec: TensorSpec) -> None:
+        """Take a tensor; where it is an integer one without scale, the codes are the values."""
+        self._shape = spec.shape
+        dtype = np.dtype(spec.dtype)
+        self._plain = dtype == np.float32
+        self._scaled = spec.scale is not None and spec.zero_point is not None
+        self._scale = np.float32(spec.scale or 1)
+        self._zero = np.float32(spec.zero_point or 0)
+        if dtype.kind in "iu":
+            limits = np.iinfo(dtype)
+            self._least, self._most = np.float32(limits.min), np.float32(limits.max)
+            if int(self._most) > limits.max:  # rounded up, where there are more than 24 bits
+                self._most = np.nextafter(self._most, np.float32(0))
+        self._real: Float32Array = np.empty(() if self._plain else spec.shape, np.float32)
+
+    def encode(self, values: Float32Array, out: Array) -> None:
+        """Write into ``out`` the codes that stand for real values, saturating.
+
+        Args:
+            values: float32, any shape of the tensor's number of elements.
+            out: of the tensor's dtype and shape.
+        Source: LiteRT 8-bit quantization spec, q = round(r / scale) + zero_point.
+        """
+        values = values.reshape(self._shape)
+        if not self._scaled:
+            out[...] = values
+            return
+        codes = self._real
+        np.divide(values, self._scale, out=codes)
+        np.rint(codes, out=codes)
+        np.add(codes, self._zero, out=codes)
+        np.maximum(codes, self._least, out=codes)
+        np.minimum(codes, self._most, out=codes)
+        np.copyto(out, codes, casting="unsafe")
+
+    def decode(self, codes: Array) -> Float32Array:
+        """Return the real values that codes stand for, until the next call.
+
+        Args:
+            codes: of the tensor's dtype and shape.
+        Returns: float32, the tensor's shape; of a float32 tensor the codes themselves, uncopied.
+        Source: LiteRT 8-bit quantization spec, r = scale * (q - zero_point).
+        """
+        if self._plain:
+            return codes
+        real = self._real
+        if self._scaled:
+            np.subtract(codes, self._zero, out=real, dtype=np.float32, casting="same_kind")
+            np.multiply(real, self._scale, out=real)
+        else:
+            np.copyto(real, codes, casting="unsafe")
+        return real
+
+
+def quantize(values: Float32Array, spec: TensorSpec, out: Array) -> None:
+    """Write into ``out`` the codes that stand for real values: see ``Coder.encode``.
+
     Raises: ValueError: if the tensor has no scale.
-    Source: LiteRT 8-bit quantization spec, q = round(r / scale) + zero_point.
     """
     if spec.scale is None or spec.zero_point is None:
         raise ValueError(f"tensor {spec.name}: {spec.dtype} without scale and zero point")
-    limits = np.iinfo(out.dtype)
-    codes = np.rint(values.reshape(spec.shape) / np.float32(spec.scale)) + spec.zero_point
-    np.copyto(out, np.clip(codes, limits.min, limits.max), casting="unsafe")
+    Coder(spec).encode(values, out)
 
 
 def dequantize(codes: Array, spec: TensorSpec) -> Float32Array:
-    """Return the real values that codes stand for; float32 comes back as it is, uncopied.
-
-    Args:
-        codes: of ``spec``'s dtype, any shape.
-        spec: where integer, without a scale the codes themselves are the values.
-    Returns: float32, shape of ``codes``.
-    Source: LiteRT 8-bit quantization spec, r = scale * (q - zero_point).
-    """
-    if codes.dtype == np.float32:
-        return codes
-    if spec.scale is None or spec.zero_point is None:
-        return codes.astype(np.float32)
-    values: Float32Array = codes.astype(np.float32) - np.float32(spec.zero_point)
-    values *= np.float32(spec.scale)
-    return values
+    """Return the real values that codes of any shape stand for: see ``Coder.decode``."""
+    return Coder(replace(spec, shape=codes.shape)).decode(codes)

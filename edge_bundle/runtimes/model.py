@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from edge_bundle.tensor import Array, Float32Array, TensorSpec, dequantize, quantize
+from edge_bundle.tensor import Array, Coder, Float32Array, TensorSpec, dequantize
 
 
 class Model(Protocol):
@@ -14,7 +14,10 @@ class Model(Protocol):
     """Whether the file says that it remembers what it saw, until ``reset``."""
 
     def input(self, index: int) -> Array:
-        """Return the preallocated input in the tensor's own type; write it before ``invoke``."""
+        """Return the preallocated input in the tensor's own type; write it before ``invoke``.
+
+        The same memory each time, as of ``output``.
+        """
 
     def invoke(self) -> None:
         """Run once.
@@ -38,11 +41,7 @@ def write_input(model: Model, index: int, values: Float32Array) -> None:
     Args:
         values: float32, of the input's number of elements in C order.
     """
-    spec, target = model.inputs[index], model.input(index)
-    if spec.scale is not None:
-        quantize(values, spec, target)
-    else:
-        target[...] = values.reshape(spec.shape)
+    Coder(model.inputs[index]).encode(values, model.input(index))
 
 
 def read_output(model: Model, index: int) -> Float32Array:

@@ -37,6 +37,22 @@ def test_last_samples_and_their_times_are_held_across_wrap_around(
     assert (ring.head, ring.breaks, ring.lost) == (total, 0, 0)
 
 
+@given(
+    capacity=st.integers(1, 9),
+    chunks=st.lists(st.tuples(st.integers(0, 12), st.integers(0, 50)), max_size=30),
+)
+def test_each_sample_has_the_time_that_its_own_chunk_gave_it(
+    capacity: int, chunks: list[tuple[int, int]]
+) -> None:
+    ring, times, now = Ring(capacity, 1, 1000.0), dict[int, int](), 0
+    for size, pause in chunks:
+        now += (size + pause) * MS
+        times |= {ring.head + i: now - (size - 1 - i) * MS for i in range(size)}
+        ring.append(Chunk(np.zeros((size, 1), np.float32), now))
+        held = range(ring.tail, ring.head)
+        assert [ring.time_ns(p) for p in held] == [times[p] for p in held]
+
+
 def test_positions_beyond_32_bits_are_told_apart() -> None:
     ring = Ring(7, 1, 1000.0)
     ring.head = (1 << 32) - 3

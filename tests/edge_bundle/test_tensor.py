@@ -54,6 +54,9 @@ def test_far_values_saturate_and_do_not_wrap() -> None:
         quantize(values, spec_of(dtype, 4), codes)
         limits = np.iinfo(dtype)
         assert codes.tolist() == [[limits.min, limits.max] * 2]
+    wide = np.zeros((1, 4), np.int32)
+    quantize(values, spec_of("int32", 4), wide)
+    assert wide.tolist() == [[-(1 << 31), (1 << 31) - 128] * 2]  # the largest float32 below
 
 
 def test_without_a_scale_codes_are_the_values_and_nothing_is_quantized() -> None:
