@@ -139,7 +139,7 @@ def test_break_brings_the_next_window_forward_where_the_hop_is_larger() -> None:
     bench.push(20)
     bench.work()
     bench.push(10, restart=True)
-    assert bench.slot.needs(bench.ring) <= 20
+    assert bench.slot.room(bench.ring) <= 64 - 10
     assert not bench.slot.idle(bench.ring)
     bench.work()
     assert bench.windows == [(0, 9), (20, 29)]
@@ -178,7 +178,7 @@ def test_time_of_a_window_is_that_of_its_last_sample_across_wrap_around(chunk: i
 def test_samples_before_the_first_model_are_not_its_loss() -> None:
     bench = Bench(64)
     bench.push(30, lost=9)
-    assert bench.slot.needs(bench.ring) == 30
+    assert bench.slot.room(bench.ring) == 64
     assert bench.slot.idle(bench.ring)
     bench.slot.offer(echo(10, 10))
     assert not bench.slot.idle(bench.ring)
@@ -318,7 +318,7 @@ def test_first_model_that_fails_on_trial_leaves_nothing_running() -> None:
     bench.push(30)
     assert bench.work() == []
     assert bench.slot.running is None
-    assert bench.slot.needs(bench.ring) == 30
+    assert bench.slot.room(bench.ring) == 64
     assert bench.slot.idle(bench.ring)
     bench.slot.offer(echo(10, 10, "2.0.0"))
     bench.work()
