@@ -55,7 +55,7 @@ class Loaded:
         return ModelId(manifest.name, manifest.version, self.bundle.sha256[:8])
 
 
-class Made(Struct, frozen=True):
+class Made(Struct, frozen=True, gc=False):
     """A prediction, ready to send."""
 
     stream: str

@@ -9,7 +9,9 @@ from typing import Final
 
 STEPS: Final = 8
 """Bins for each doubling: a quantile is at most 1/8 above the truth."""
+STEP_BITS: Final = STEPS.bit_length()
 LEAST_NS: Final = 1 << 10
+LEAST_BITS: Final = LEAST_NS.bit_length()
 BINS: Final = 26 * STEPS
 """From 1 µs to a minute; what is longer is in the last."""
 
@@ -24,10 +26,13 @@ class Histogram:
     def add(self, ns: int) -> None:
         """Count one duration."""
         self.total_ns += ns
-        octave = max(ns, LEAST_NS).bit_length() - LEAST_NS.bit_length()
+        if ns < LEAST_NS:
+            self.counts[0] += 1
+            return
+        bits = ns.bit_length()
         # The bits behind the leading one say where in its doubling it is.
-        step = (max(ns, LEAST_NS) >> (octave + LEAST_NS.bit_length() - 4)) - STEPS
-        self.counts[min(octave * STEPS + step, BINS - 1)] += 1
+        index = (bits - LEAST_BITS) * STEPS + (ns >> (bits - STEP_BITS)) - STEPS
+        self.counts[index if index < BINS else BINS - 1] += 1
 
     def since(self, before: "Histogram") -> "Histogram":
         """Return what was added after a copy was made."""

@@ -25,7 +25,7 @@ NS_PER_MS: Final = 1e6
 NOTHING_UNTOLD: Final = (0, False, 0)
 
 
-class Note(Struct, frozen=True):
+class Note(Struct, frozen=True, gc=False):
     """A message beside the predictions, ready to send."""
 
     kind: Literal["event", "state"]

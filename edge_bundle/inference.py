@@ -45,11 +45,12 @@ class Inference:
         self._spec = model.inputs[manifest.window_input]
         self._input = model.input(manifest.window_input)
         self._encode = Coder(self._spec).encode
-        self._outputs = [
-            (Coder(model.outputs[i]).decode, model.output(i)) for i in manifest.scores_outputs
-        ]
-        size = sum(model.outputs[i].size for i in manifest.scores_outputs)
-        self._joined = np.empty(size, np.float32) if len(self._outputs) > 1 else None
+        coders = [(Coder(model.outputs[i]), model.output(i)) for i in manifest.scores_outputs]
+        parts = [coder.decode(codes).reshape(-1) for coder, codes in coders]
+        # Memory stays where it is: real outputs need nothing, and codes are decoded in place.
+        self._coded = [(c.decode, codes) for c, codes in coders if c.decode(codes) is not codes]
+        self._parts = parts if len(parts) > 1 else None
+        self._scores = parts[0] if len(parts) == 1 else np.concatenate(parts)
         fed = manifest.state or manifest.constants
         self._feedback = Feedback(manifest, model) if fed else None
         self.pre_ns = 0
@@ -89,11 +90,13 @@ class Inference:
         self.model.invoke()
         if self._feedback is not None:
             self._feedback.carry()
-        parts = [decode(codes).reshape(-1) for decode, codes in self._outputs]
-        values = parts[0] if self._joined is None else np.concatenate(parts, out=self._joined)
+        for decode, codes in self._coded:
+            decode(codes)
+        if self._parts is not None:
+            np.concatenate(self._parts, out=self._scores)
         self.pre_ns = ready - began
         self.infer_ns = perf_counter_ns() - ready
-        return values
+        return self._scores
 
     def decide(self, window: Array, fresh: Fresh = None) -> Decision:
         """Run and judge one window; the rest as ``scores``.

@@ -62,7 +62,7 @@ class ModelId(Struct, frozen=True):
     """First 8 hexadecimal digits of the bundle's sha256."""
 
 
-class Latency(Struct, frozen=True):
+class Latency(Struct, frozen=True, gc=False):
     """Where a prediction's time went, in milliseconds."""
 
     queue: float
@@ -73,7 +73,7 @@ class Latency(Struct, frozen=True):
     """From the window's last sample to the message being ready to send."""
 
 
-class Prediction(Struct, frozen=True):
+class Prediction(Struct, frozen=True, gc=False):
     """One window's prediction."""
 
     v: int

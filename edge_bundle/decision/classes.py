@@ -4,7 +4,7 @@ from math import inf, isfinite
 
 import numpy as np
 
-from edge_bundle.decision.activation import sigmoid, softmax
+from edge_bundle.decision.activation import shorten_probability, sigmoid, softmax
 from edge_bundle.decision.outcome import Decision
 from edge_bundle.decision.rules import UNKNOWN, Classification
 from edge_bundle.tensor import Array, Float32Array
@@ -23,6 +23,7 @@ class Classifier:
         self._thresholds = [rule.thresholds.get(label, rule.threshold) for label in rule.labels]
         self._activate = {"softmax": softmax, "sigmoid": sigmoid}.get(rule.activation)
         self._top = min(rule.top, len(rule.labels))
+        self._order = range(len(rule.labels))
         self._last: list[float] | Array = []
 
     def decide(self, scores: Float32Array) -> Decision:
@@ -46,8 +47,10 @@ class Classifier:
             listed: list[float] = values.tolist()
             if not isfinite(sum(listed)):
                 return self._unknown()
-            best = sorted(range(len(listed)), key=listed.__getitem__, reverse=True)[: self._top]
-            top = [(self._labels[i], round(listed[i], 6)) for i in best]
+            best = sorted(self._order, key=listed.__getitem__, reverse=True)[: self._top]
+            labels = self._labels
+            # What shorten_probability does: a call costs more than it.
+            top = [(labels[i], (listed[i] * 1e6 + 0.5) // 1 / 1e6) for i in best]
             self._last = listed
         else:
             if not isfinite(values.sum(dtype=np.float64)):
@@ -55,7 +58,7 @@ class Classifier:
             least = np.partition(values, -self._top)[-self._top]
             part = np.flatnonzero(values >= least)
             best = part[np.argsort(-values[part], kind="stable")][: self._top].tolist()
-            top = [(self._labels[i], round(float(values[i]), 6)) for i in best]
+            top = [(self._labels[i], shorten_probability(float(values[i]))) for i in best]
             self._last = values
         label, score = top[0]
         return Decision(label if score >= self._thresholds[best[0]] else UNKNOWN, score, top)
@@ -64,7 +67,7 @@ class Classifier:
         """Return a label's score in the window that was judged last."""
         if not len(self._last):
             return -inf
-        return round(float(self._last[self._labels.index(label)]), 6)
+        return shorten_probability(float(self._last[self._labels.index(label)]))
 
     def _unknown(self) -> Decision:
         self._last = []
