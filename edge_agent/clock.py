@@ -6,7 +6,6 @@ Durations never come from here: they are differences of monotonic time.
 import ctypes
 import time
 from collections.abc import Callable
-from functools import lru_cache
 
 from edge_wire.messages import Clock
 
@@ -43,34 +42,36 @@ class WallClock:
         self._next_ns = 0
         self._offset_ns = 0
         self._state: Clock = "unsynced"
+        self._second = 0, "1970-01-01T00:00:00"
+        """The last one asked for, and how it is written."""
 
     def utc(self, at_ns: int) -> str:
         """Return the UTC time, RFC 3339 with milliseconds, of a monotonic time."""
-        self._refresh()
-        ms = (at_ns + self._offset_ns) // 1_000_000
-        return f"{_second(ms // 1000)}.{ms % 1000:03d}Z"
+        return self.stamp(at_ns)[0]
 
     def state(self) -> Clock:
         """Return ``synced``, ``holdover`` (was, since this process began) or ``unsynced``."""
-        self._refresh()
-        return self._state
+        return self.stamp(0)[1]
+
+    def stamp(self, at_ns: int) -> tuple[str, Clock]:
+        """Return what ``utc`` and ``state`` do, at the price of one."""
+        now_ns = self._monotonic_ns()
+        if now_ns >= self._next_ns:
+            self._refresh(now_ns)
+        second, ms = divmod((at_ns + self._offset_ns) // 1_000_000, 1000)
+        known = self._second  # once: another thread may replace it
+        if second != known[0]:
+            known = self._second = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        return f"{known[1]}.{ms:03d}Z", self._state
 
     def now(self) -> str:
         """Return the present time as ``utc`` does."""
         return self.utc(self._monotonic_ns())
 
-    def _refresh(self) -> None:
-        now_ns = self._monotonic_ns()
-        if now_ns < self._next_ns:
-            return
+    def _refresh(self, now_ns: int) -> None:
         self._offset_ns = self._wall_ns() - now_ns
         if self._synchronised():
             self._was_synced, self._state = True, "synced"
         else:
             self._state = "holdover" if self._was_synced else "unsynced"
         self._next_ns = now_ns + REFRESH_NS  # last, for other threads read the rest by it
-
-
-@lru_cache(maxsize=4)
-def _second(seconds: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))

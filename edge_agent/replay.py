@@ -16,7 +16,7 @@ from edge_bundle.inference import Inference
 from edge_bundle.recording import Recording, read_recordings
 
 CHUNK: Final = 256
-"""Samples pushed at once."""
+"""Samples pushed at once, or a hop where that is more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +64,19 @@ class Replay:
         stream = self._loaded.stream
         slot = Slot(self._loaded.bundle.manifest.name, "replay", "replay", WallClock(), _refuse)
         slot.offer(self._loaded)
-        ring = Ring(stream.window + CHUNK, len(stream.channels), stream.rate_hz)
+        chunk = max(CHUNK, stream.hop)
+        ring = Ring(stream.window + chunk, len(stream.channels), stream.rate_hz)
         slot.take(ring)
         began = perf_counter()
         for recording in self._recordings:
-            yield from self._replay(recording, ring, slot)
+            yield from self._replay(recording, ring, slot, chunk)
         self._seconds = perf_counter() - began
         self.last_notes = slot.end()
+
+    @property
+    def inference(self) -> Inference:
+        """What runs."""
+        return self._loaded.inference
 
     def summary(self) -> Summary:
         """Return what came of it, after ``run`` has ended."""
@@ -86,10 +92,10 @@ class Replay:
             sum(t.duplicates for t in timings),
         )
 
-    def _replay(self, recording: Recording, ring: Ring, slot: Slot) -> Iterator[Made]:
+    def _replay(self, recording: Recording, ring: Ring, slot: Slot, chunk: int) -> Iterator[Made]:
         samples, first = recording.samples, ring.head
         window = self._loaded.stream.window
-        for at, end, lost, restart in _pieces(recording):
+        for at, end, lost, restart in _pieces(recording, chunk):
             begins = restart or (at == 0 and first > 0)
             ring.append(Chunk(samples[at:end], monotonic_ns(), lost, begins))
             while slot.take(ring):
@@ -104,13 +110,13 @@ class Replay:
                 yield made
 
 
-def _pieces(recording: Recording) -> Iterator[tuple[int, int, int, bool]]:
+def _pieces(recording: Recording, chunk: int) -> Iterator[tuple[int, int, int, bool]]:
     """Yield start and end of pieces, samples lost before them, and whether a break is there."""
     lost = {b.position: b.lost for b in recording.timing.breaks}
     for start, stop in recording.runs():
-        for at in range(start, stop, CHUNK):
+        for at in range(start, stop, chunk):
             begins = at == start and at in lost
-            yield at, min(at + CHUNK, stop), lost[at] if begins else 0, begins
+            yield at, min(at + chunk, stop), lost[at] if begins else 0, begins
 
 
 def _refuse(_slot: Slot, loaded: Loaded, why: str) -> None:

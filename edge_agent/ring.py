@@ -64,6 +64,8 @@ class Ring:
         self._runs = 0
         self._heads = array("q", bytes(8 * capacity))
         self._ends_ns = array("q", bytes(8 * capacity))
+        # The newest run, which is asked for most: its first position, and when its last was.
+        self._newest, self._end_ns = 0, 0
         self.breaks = 0
         """How many places there were that no window may span."""
         self.lost = 0
@@ -114,25 +116,31 @@ class Ring:
         first = Chunk(chunk.samples[:count], end_ns, chunk.lost, chunk.restart)
         return first, Chunk(chunk.samples[count:], chunk.end_ns)
 
-    def copy(self, start: int, out: Float32Array) -> None:
-        """Copy the samples from ``start`` on into ``out`` [n, channels]; they must be held."""
-        at = start % self.capacity
-        first = min(len(out), self.capacity - at)
-        out[:first] = self._samples[at : at + first]
-        if first < len(out):
-            out[first:] = self._samples[: len(out) - first]
+    def read(self, start: int, out: Float32Array) -> int:
+        """Copy the samples from ``start`` on into ``out`` [n, channels]; they must be held.
+
+        Returns: the last one's monotonic time.
+        """
+        begin, count = start % self.capacity, len(out)
+        end = begin + count
+        if end <= self.capacity:
+            out[...] = self._samples[begin:end]
+        else:
+            first = self.capacity - begin
+            out[:first] = self._samples[begin:]
+            out[first:] = self._samples[: end - self.capacity]
+        return self.time_ns(start + count - 1)
 
     def time_ns(self, position: int) -> int:
         """Return the monotonic time of a sample that is held."""
-        newest = self._runs - 1
-        if newest and position < self._heads[(newest - 1) % self.capacity]:
-            oldest = max(0, self._runs - self.capacity)
-            newest = oldest + bisect_right(
-                range(oldest, newest), position, key=lambda n: self._heads[n % self.capacity]
-            )
-        at = newest % self.capacity
-        behind = self._heads[at] - 1 - position
-        return self._ends_ns[at] - int(behind * self.period_ns)
+        if position >= self._newest:
+            return self._end_ns - int((self.head - 1 - position) * self.period_ns)
+        oldest = max(0, self._runs - self.capacity)
+        run = oldest + bisect_right(
+            range(oldest, self._runs - 1), position, key=lambda n: self._heads[n % self.capacity]
+        )
+        at = run % self.capacity
+        return self._ends_ns[at] - int((self._heads[at] - 1 - position) * self.period_ns)
 
     def _append_finite(self, chunk: Chunk) -> None:
         finite: npt.NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(chunk.samples), axis=1)
@@ -173,7 +181,8 @@ class Ring:
             self._samples[: n - skipped - first] = samples[skipped + first :]
         run = self._runs % self.capacity
         self._heads[run] = self.head + n
-        self._ends_ns[run] = end_ns
+        self._ends_ns[run] = self._end_ns = end_ns
+        self._newest = self.head
         self._runs += 1
         self.head += n
         for follower in self.followers.values():

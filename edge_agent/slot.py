@@ -174,16 +174,16 @@ class Slot:
     def take(self, ring: Ring) -> bool:
         """Copy the next window out of the ring; tell whether there was one."""
         reader = self._reader
-        reader.look(ring)
         if self._offered is not None:
+            reader.move_on()
             self._change(ring)
         late = self.late
         # What a stateful model remembers is worth more than being in time.
         drops = self.live and not self._stateful if late is None else late == "drop"
         if not drops:
-            return reader.take(None)
+            return reader.take(ring, None)
         before = reader.skipped
-        taken = reader.take(monotonic_ns())
+        taken = reader.take(ring, monotonic_ns())
         self.tally.late += reader.skipped - before
         return taken
 
@@ -203,11 +203,12 @@ class Slot:
             return None
         inference, end_ns = running.inference, reader.end_ns
         e2e_ns = ended_ns - end_ns
-        tally.windows += 1
-        tally.infer.add(inference.infer_ns)
-        tally.e2e.add(e2e_ns)
-        latency = Latency(
-            _ms(began_ns - end_ns), _ms(inference.pre_ns), _ms(inference.infer_ns), _ms(e2e_ns)
+        tally.add(inference.infer_ns, e2e_ns)
+        latency = Latency(  # in ms, to the µs
+            (began_ns - end_ns) // 1000 / 1000,
+            inference.pre_ns // 1000 / 1000,
+            inference.infer_ns // 1000 / 1000,
+            e2e_ns // 1000 / 1000,
         )
         seq, payload, notes = self._teller.tell(decision, reader, latency)
         reader.settle()
@@ -324,8 +325,3 @@ def _kept(ring: Ring, loaded: Loaded) -> int:
 
 def _shape(loaded: Loaded) -> tuple[int, int]:
     return loaded.stream.window, len(loaded.stream.channels)
-
-
-def _ms(ns: int) -> float:
-    """Return milliseconds, to the microsecond."""
-    return (ns + 500) // 1000 / 1000

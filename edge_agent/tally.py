@@ -4,16 +4,21 @@ The worker counts and another thread reads: counts only grow, so that a reader w
 two of them is at most one window behind.
 """
 
+from bisect import bisect_right
 from dataclasses import dataclass, field
 from typing import Final
 
 STEPS: Final = 8
 """Bins for each doubling: a quantile is at most 1/8 above the truth."""
-STEP_BITS: Final = STEPS.bit_length()
 LEAST_NS: Final = 1 << 10
-LEAST_BITS: Final = LEAST_NS.bit_length()
 BINS: Final = 26 * STEPS
 """From 1 µs to a minute; what is longer is in the last."""
+EDGES_NS: Final = tuple(
+    (STEPS + step + 1) * (LEAST_NS // STEPS) << octave
+    for octave in range(BINS // STEPS)
+    for step in range(STEPS)
+)
+"""Where each bin ends."""
 
 
 class Histogram:
@@ -26,13 +31,7 @@ class Histogram:
     def add(self, ns: int) -> None:
         """Count one duration."""
         self.total_ns += ns
-        if ns < LEAST_NS:
-            self.counts[0] += 1
-            return
-        bits = ns.bit_length()
-        # The bits behind the leading one say where in its doubling it is.
-        index = (bits - LEAST_BITS) * STEPS + (ns >> (bits - STEP_BITS)) - STEPS
-        self.counts[index if index < BINS else BINS - 1] += 1
+        self.counts[bisect_right(EDGES_NS, ns, 0, BINS - 1)] += 1
 
     def since(self, before: "Histogram") -> "Histogram":
         """Return what was added after a copy was made."""
@@ -60,8 +59,7 @@ class Histogram:
         for index, count in enumerate(self.counts):
             seen += count
             if count and seen >= wanted:
-                octave, step = divmod(index, STEPS)
-                return float((STEPS + step + 1) * (LEAST_NS // STEPS) << octave)
+                return float(EDGES_NS[index])
         return 0.0
 
 
@@ -77,3 +75,9 @@ class Tally:
     """Windows of which no prediction was made because the model failed."""
     infer: Histogram = field(default_factory=Histogram)
     e2e: Histogram = field(default_factory=Histogram)
+
+    def add(self, infer_ns: int, e2e_ns: int) -> None:
+        """Count a prediction."""
+        self.windows += 1
+        self.infer.add(infer_ns)
+        self.e2e.add(e2e_ns)

@@ -103,14 +103,15 @@ class Teller:
             return seq, b"", notes
         self._untold = NOTHING_UNTOLD
         self.seq = seq + 1
+        t, clock = self._clock.stamp(end_ns)
         # In the fields' order: by their names it takes four times as long.
         prediction = Prediction(
             1,
             self._boot,
             seq,
-            self._clock.utc(end_ns),
+            t,
             self._window_ms,
-            self._clock.state(),
+            clock,
             self._stream,
             self._identity,
             decision.label,

@@ -19,8 +19,8 @@ TICK_S: Final = 0.02
 """A replay wakes up at most this often; it gives all the samples that are due."""
 LONGEST_S: Final = 3600.0
 """A gap of years is waited for piece by piece: no clock takes that many seconds at once."""
-CHUNK: Final = 256
-"""Samples given at once where they are given as fast as they are taken."""
+CHUNK, CHUNK_S = 256, 0.1
+"""Samples given at once where they are given as fast as they are taken: so many, or so long."""
 SOUND: Final = "audio"
 """What a recording's only channel is called where it is sound and nobody names it."""
 FULL_SCALE: Final = "1"
@@ -80,7 +80,7 @@ class Replay:
         while at < count:
             now_ns = time.monotonic_ns()
             if not period_ns:
-                end = min(count, at + CHUNK)
+                end = min(count, at + max(CHUNK, int(CHUNK_S * self.shape.rate_hz)))
                 yield at, end, now_ns
                 at = end
                 continue

@@ -27,7 +27,7 @@ def branch_of(ring: Ring, policy: Any, rate_hz: float) -> Branch:
 
 def held(ring: Ring) -> np.ndarray[Any, Any]:
     out = np.empty((ring.head - ring.tail, 1), np.float32)
-    ring.copy(ring.tail, out)
+    ring.read(ring.tail, out)
     return out
 
 

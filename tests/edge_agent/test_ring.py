@@ -17,7 +17,7 @@ def column(*values: float) -> Float32Array:
 
 def held(ring: Ring) -> list[float]:
     out = np.empty((ring.head - ring.tail, 1), np.float32)
-    ring.copy(ring.tail, out)
+    ring.read(ring.tail, out)
     return list(out[:, 0].tolist())
 
 

@@ -1,0 +1,179 @@
+"""What the agent costs beside the model: windows a second, ours ÷ a bare loop's.
+
+Both in one process and one run, in turns, on the same recording, model and session options. Ours
+is ``edge_agent.replay``: recording, ring, window, features, model, decision, encoded prediction.
+The bare loop takes windows that are cut and prepared already, and calls onnxruntime's ``run`` on
+each; where there are features, it works them out in plain NumPy, as a script would.
+
+    python -m benchmarks.pipeline [--rounds 15] [--only CASE]
+
+Exits 1 where a ratio is below its bound. What counts is the process's CPU time: it is one thread
+that waits for nothing, and other programs on the machine move it less than the clock.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import onnxruntime
+
+from benchmarks.models import (
+    CHANNELS,
+    MOTION,
+    Float32Array,
+    make_bundle,
+    make_cnn,
+    make_mlp,
+    make_noise,
+)
+from edge_agent.replay import Replay
+from edge_bundle import manifest as m
+from edge_bundle.features.mel import Mel, dct_weights, mel_weights
+from edge_bundle.features.steps import Dct, Mfcc, Spectrogram, Spectrum, Standardise, Step
+
+Prepare = Callable[[Float32Array], Float32Array]
+SOUND = m.Stream(16000.0, (m.Channel("audio", "1"),), 16000, 16000)
+MFCC = Mfcc(480, 320, 512, "hann", 1, 40, 20.0, 4000.0, offset=1e-6, floor=1e-6, count=10)
+MEANS, SCALES = (0.1,) * CHANNELS, (1.5,) * CHANNELS
+MEAN, SCALE = np.array(MEANS, np.float32), np.array(SCALES, np.float32)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model, its features in both ways, and how much of the bare loop's speed is asked for."""
+
+    data: bytes
+    bound: float
+    windows: int
+    stream: m.Stream = MOTION
+    steps: tuple[Step, ...] = ()
+    prepare: Prepare = lambda window: window
+
+
+def plain_spectrum(window: Float32Array) -> Float32Array:
+    """Standardise six channels and return the magnitudes of their spectra."""
+    standard = (window - MEAN) / SCALE
+    return np.abs(np.fft.rfft(standard, axis=0)).astype(np.float32)
+
+
+def plain_mfcc() -> Prepare:
+    """Return what makes 49 frames of 10 coefficients of a second of sound."""
+    taper = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(480) / 480)).astype(np.float32)
+    spectra, bands, _log, cosines = MFCC.parts
+    assert isinstance(spectra, Spectrogram)
+    assert isinstance(bands, Mel)
+    assert isinstance(cosines, Dct)
+    mel = mel_weights(bands, spectra.after(SOUND.form)).astype(np.float32)
+    dct = dct_weights(cosines, 40).astype(np.float32)
+
+    def prepare(window: Float32Array) -> Float32Array:
+        frames = np.lib.stride_tricks.sliding_window_view(window[:, 0], 480)[::320]
+        magnitudes = np.abs(np.fft.rfft(frames * taper, 512)).astype(np.float32)
+        result: Float32Array = np.log(magnitudes @ mel + np.float32(1e-6)) @ dct
+        return result
+
+    return prepare
+
+
+def cases() -> dict[str, Callable[[], Case]]:
+    """Return what can be measured, by name."""
+    spectrum = (Standardise(MEANS, SCALES), Spectrum())
+    return {
+        "mlp_60us": lambda: Case(make_mlp((1500,)), 0.85, 400),
+        "cnn_60us": lambda: Case(make_cnn((96, 128)), 0.85, 400),
+        "cnn_1ms": lambda: Case(make_cnn((512, 512)), 0.99, 40),
+        "features_spectrum": lambda: Case(
+            make_mlp((2600,), 51 * CHANNELS), 0.9, 400, MOTION, spectrum, plain_spectrum
+        ),
+        "features_mfcc": lambda: Case(
+            make_mlp((1500,), 490), 0.9, 60, SOUND, (MFCC,), plain_mfcc()
+        ),
+    }
+
+
+def run_bare(
+    session: onnxruntime.InferenceSession, windows: list[Float32Array], prepare: Prepare
+) -> None:
+    """Run the bare loop over all windows."""
+    for window in windows:
+        session.run(None, {"x": prepare(window).reshape(1, -1)})
+
+
+def run_ours(replay: Replay, windows: int) -> None:
+    """Run the agent's path over all windows."""
+    made = sum(bool(made.payload) for made in replay.run())
+    if made != windows:
+        raise SystemExit(f"{made} predictions of {windows} windows")
+
+
+def seconds(work: Callable[[], None]) -> float:
+    """Return the CPU time that something takes."""
+    began = time.process_time()
+    work()
+    return time.process_time() - began
+
+
+def measure(name: str, case: Case, rounds: int) -> dict[str, object]:
+    """Return the check of one case: the median of the rounds' ratios."""
+    window, hop, channels = case.stream.window, case.stream.hop, len(case.stream.channels)
+    samples = make_noise((case.windows - 1) * hop + window, channels)
+    windows = [samples[s : s + window].copy() for s in range(0, len(samples) - window + 1, hop)]
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.enable_cpu_mem_arena = False
+    session = onnxruntime.InferenceSession(case.data, options, providers=["CPUExecutionProvider"])
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = make_bundle(
+            Path(folder), name.replace("_", "-"), case.data, case.steps, case.stream
+        )
+        recording = Path(folder) / "recording.npz"
+        np.savez(recording, values=samples)
+        replay = Replay(bundle.path, str(recording))
+    taken = np.concatenate([case.prepare(w).reshape(-1) for w in windows[:3]])
+    chain = replay.inference.chain
+    assert chain is not None
+    ours = np.concatenate([chain.run(w).flatten() for w in windows[:3]])
+    np.testing.assert_allclose(ours, taken, rtol=1e-3, atol=1e-3)  # the same work
+    run_bare(session, windows, case.prepare)
+    run_ours(replay, case.windows)
+    bare_s, ours_s = [], []
+    for _ in range(rounds):
+        bare_s.append(seconds(lambda: run_bare(session, windows, case.prepare)))
+        ours_s.append(seconds(lambda: run_ours(replay, case.windows)))
+    ratio = median(b / o for b, o in zip(bare_s, ours_s, strict=True))
+    bare_us, ours_us = (median(s) / case.windows * 1e6 for s in (bare_s, ours_s))
+    sys.stderr.write(
+        f"{name:18} bare {bare_us:8.1f} µs, ours {ours_us:8.1f} µs a window, "
+        f"ratio {ratio:.3f}, at least {case.bound}\n"
+    )
+    return {
+        "name": name,
+        "value": round(ratio, 4),
+        "bound": case.bound,
+        "ok": ratio >= case.bound,
+        "bare_us": round(bare_us, 1),
+        "ours_us": round(ours_us, 1),
+    }
+
+
+def main() -> None:
+    """Measure, and print one JSON line."""
+    known = cases()
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--only", choices=known, action="append")
+    options = parser.parse_args()
+    checks = [measure(n, known[n](), options.rounds) for n in options.only or known]
+    print(json.dumps({"checks": checks}))
+    sys.exit(not all(check["ok"] for check in checks))
+
+
+if __name__ == "__main__":
+    main()
