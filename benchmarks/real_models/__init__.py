@@ -1,1 +1,1 @@
-"""Models that nobody here trained, on real recordings, by the path of pack, replay and decision."""
+"""Known models on real recordings, by the path of pack, replay and decision."""
