@@ -195,7 +195,8 @@ def _check_tensors(path: Path, data: bytes, draft: Manifest, file: SpecFile) -> 
     """Refuse what the bundle's path cannot feed; return what samples have to be for it."""
     window = draft.tensors.inputs[draft.window_input]
     taken = TensorSpec(window.name, window.shape, window.dtype, window.scale, window.zero_point)
-    outputs = tuple(draft.tensors.outputs[i].name for i in draft.given_outputs)
+    given = [draft.tensors.outputs[i] for i in draft.given_outputs]
+    outputs = tuple(t.name for t in given)
     sha256 = draft.provenance.source_sha256
     source = Source(path, draft.format, data, sha256, len(data), taken, outputs)
     check_input(source, file.spec)
@@ -203,7 +204,7 @@ def _check_tensors(path: Path, data: bytes, draft: Manifest, file: SpecFile) -> 
     decision = file.spec.decision
     if decision:
         try:
-            check_rule(decision, taken.size, {t.name: t.shape for t in draft.tensors.outputs})
+            check_rule(decision, taken.size, {t.name: t.shape for t in given})
         except ValueError as error:
             raise place_finding(file, error) from None
     if draft.stream:

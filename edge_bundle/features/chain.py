@@ -9,6 +9,7 @@ from edge_bundle.features.images import ResizeRunner
 from edge_bundle.features.layout import TransposeRunner
 from edge_bundle.features.mel import dct, mel
 from edge_bundle.features.micro_runner import MicroFrontendRunner
+from edge_bundle.features.mixing import mix
 from edge_bundle.features.resampling import ResampleRunner
 from edge_bundle.features.runner import Fresh, RowRunner, Runner
 from edge_bundle.features.scaling import PeakRunner, log, scale, standardise
@@ -23,6 +24,7 @@ from edge_bundle.features.steps import (
     Log,
     Mel,
     MicroFrontend,
+    Mix,
     Peak,
     Resample,
     Resize,
@@ -55,6 +57,7 @@ RUNNERS: Final[dict[type[Single], Callable[[Any, Form], Runner]]] = {
     MicroFrontend: MicroFrontendRunner,
     Resize: ResizeRunner,
     Transpose: TransposeRunner,
+    Mix: mix,
 }
 """Each is made of a step and the form that comes to it."""
 

@@ -7,17 +7,14 @@ from msgspec import Meta, Struct
 
 from edge_bundle.features.form import MAX_VALUES, Form, Misfit
 from edge_bundle.features.fourier import Float64Array
+from edge_bundle.features.mixing import multiply
 from edge_bundle.features.runner import RowRunner
-from edge_bundle.tensor import Float32Array
 
 Bands = Annotated[int, Meta(ge=1, le=512)]
 Formula = Literal["htk", "slaney"]
 SLANEY_LINEAR_HZ: Final = 1000.0
 """Below it slaney's scale is linear: 15 mel are 1,000 Hz."""
 SLANEY_STEP: Final = np.log(6.4) / 27
-ONE_THREAD: Final = 1 << 18
-"""Multiplications up to which OpenBLAS wakes no other thread: to wake them takes longer than they
-save, four times as long where the cores have other work (measured)."""
 
 
 class Mel(Struct, frozen=True, tag_field="kind", tag="mel"):
@@ -121,25 +118,9 @@ def dct_weights(step: Dct, bins: int) -> Float64Array:
 
 def mel(step: Mel, form: Form) -> RowRunner:
     """Compile the step."""
-    return _multiply(mel_weights(step, form), step.after(form))
+    return multiply(mel_weights(step, form), step.after(form))
 
 
 def dct(step: Dct, form: Form) -> RowRunner:
     """Compile the step."""
-    return _multiply(dct_weights(step, form.bins or form.columns), step.after(form))
-
-
-def _multiply(weights: Float64Array, after: Form) -> RowRunner:
-    """Return the product of each channel's part of a row with the same weights."""
-    table = weights.astype(np.float32)
-    taken, given = table.shape
-
-    at_once = max(1, ONE_THREAD // table.size)
-
-    def work(values: Float32Array, out: Float32Array) -> None:
-        rows, results = values.reshape(-1, taken), out.reshape(-1, given)
-        for start in range(0, len(rows), at_once):
-            end = start + at_once
-            np.matmul(rows[start:end], table, out=results[start:end])
-
-    return RowRunner(after, work)
+    return multiply(dct_weights(step, form.bins or form.columns), step.after(form))

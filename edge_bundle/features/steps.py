@@ -14,6 +14,7 @@ from edge_bundle.features.images import Resize
 from edge_bundle.features.layout import Transpose
 from edge_bundle.features.mel import Dct, Mel
 from edge_bundle.features.micro_frontend import MicroFrontend
+from edge_bundle.features.mixing import Mix
 from edge_bundle.features.resampling import Resample
 from edge_bundle.features.scaling import Log, Peak, Scale, Standardise
 from edge_bundle.features.spectrogram import Spectrogram
@@ -32,6 +33,7 @@ __all__ = [
     "Mfcc",
     "MicroFrontend",
     "Misplaced",
+    "Mix",
     "Peak",
     "Resample",
     "Resize",
@@ -66,6 +68,7 @@ Single: TypeAlias = (
     | MicroFrontend
     | Resize
     | Transpose
+    | Mix
 )
 """Those that run by themselves."""
 Composite: TypeAlias = LogMel | Mfcc

@@ -82,3 +82,9 @@ def test_packed_model_is_inspected_and_timed_with_what_its_bundle_says(tmp_path:
     assert inspect_model(bundle).trial.ran
     (timed,) = measure([bundle], 1, 0.1, lambda _done: None)
     assert timed.latency_us > 0
+
+
+def test_decision_reads_the_one_output_that_is_no_state_without_naming_it(tmp_path: Path) -> None:
+    rule = '\n[decision]\nkind = "score"\nlabels = ["little", "much"]\nthreshold = 0.5\n'
+    bundle = read_bundle(pack(order(tmp_path, SPEC + rule), Told()).bundle)
+    assert bundle.manifest.scores_shapes == ((1, 1),)

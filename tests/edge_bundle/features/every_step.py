@@ -10,6 +10,7 @@ from edge_bundle.features.steps import (
     Mel,
     Mfcc,
     MicroFrontend,
+    Mix,
     Peak,
     Resample,
     Resize,
@@ -62,6 +63,8 @@ CHAINS: dict[str, tuple[Form, tuple[Step, ...]]] = {
     "resize": (IMAGE, (Resize(12, 16, 6, 20), Transpose())),
     "resize_nearest": (IMAGE, (Resize(12, 16, 5, 4, "nearest"), Scale(factor=2.0))),
     "transpose": (IMU, (Transpose(),)),
+    "mix": (IMU, (Mix(((0.0, 0.0, 1.0), (0.5, -0.5, 0.0))),)),
+    "grey_frames": (TWO_EARS, (Mix(((0.5, 0.5),)), LOG_MEL)),
     "peak_before_frames": (AUDIO, (Peak(), LOG_MEL)),
 }
 REMEMBER = {"micro_frontend", "micro_frontend_20"}

@@ -25,7 +25,9 @@ def test_table_names_what_a_composite_stands_for(step: type[msgspec.Struct]) -> 
     assert f"| `{step.__struct_config__.tag}` |" in PAGE
 
 
-@pytest.mark.parametrize(("text", "after"), list(zip(SPECS, [(49, 10), (1, 15)], strict=True)))
+@pytest.mark.parametrize(
+    ("text", "after"), list(zip(SPECS, [(49, 10), (1, 15), (3, 9216)], strict=True))
+)
 def test_specs_are_read_and_give_what_the_page_says(
     tmp_path: Path, text: str, after: tuple[int, int]
 ) -> None:

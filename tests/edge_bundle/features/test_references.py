@@ -26,6 +26,7 @@ from edge_bundle.features.steps import (
     Log,
     Mel,
     Mfcc,
+    Mix,
     Peak,
     Resample,
     Resize,
@@ -318,3 +319,12 @@ def test_silence_has_no_peak_and_stays(of: str) -> None:
 def test_ratio_of_rates_is_that_of_their_decimals() -> None:
     assert Resample(to_hz=50.0).ratio(Form(9, 1, 104.4)) == pytest.approx(50 / 104.4, rel=1e-15)
     assert Resample(to_hz=50.0).ratio(Form(9, 1, 104.4)).denominator == 261 < MAX_TERM
+
+
+@given(seeds, st.integers(1, 50), st.integers(1, 6), st.integers(1, 6))
+def test_mix_is_a_weighted_sum_of_the_channels(seed: int, rows: int, old: int, new: int) -> None:
+    values, weights = draw(seed, rows, old), draw(seed + 1, new, old)
+    found = run(Mix(tuple(map(tuple, weights.tolist()))), values)
+    expected = np.einsum("nc,rc->rn", weights.astype(np.float64), values.astype(np.float64))
+    largest = float(np.abs(weights).max() * np.abs(values).max())
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6 * largest)

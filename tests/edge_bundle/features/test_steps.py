@@ -22,6 +22,7 @@ from edge_bundle.features.steps import (
     Mel,
     Mfcc,
     MicroFrontend,
+    Mix,
     Resample,
     Resize,
     Scale,
@@ -34,7 +35,7 @@ from edge_bundle.features.steps import (
     form_after,
 )
 from tests.edge_bundle.bundles import EXAMPLES, watch_manifest
-from tests.edge_bundle.features.every_step import AUDIO, CHAINS, IMU, SPECTROGRAM
+from tests.edge_bundle.features.every_step import AUDIO, CHAINS, IMU, LOG_MEL, SPECTROGRAM
 
 SPEECH = Form(16000, 1, 16000.0)
 
@@ -59,6 +60,7 @@ def test_every_step_has_a_runner_and_is_tried() -> None:
         (IMU, [Statistics(("rms", "max"), (50.0,))], Form(1, 9, 0.0, 3)),
         (IMU, [Spectrogram(50, 25), Mel(8), Dct(4)], Form(3, 12, 2.0, 4)),
         (IMU, [Transpose()], Form(3, 100, 0.0)),
+        (IMU, [Mix(((0.3, 0.6, 0.1),)), Detrend()], Form(100, 1, 50.0)),
         (Form(9216, 3, 5.0), [Resize(96, 96, 32, 48), Transpose()], Form(3, 1536, 0.0)),
     ],
 )
@@ -107,6 +109,7 @@ refusals: list[tuple[Form, Step, str]] = [
         BandPower((5.0, 1.0)),
         "features[1].edges_hz: no frequency from 5 to 1 Hz; a window of 100 rows has one each 0.5",
     ),
+    (IMU, Mix(((1.0, 0.0),)), "features[1].weights: 2 numbers for 3 channels"),
     (IMU, MicroFrontend(), "features[1]: the audio front end needs 480 rows or more, 100 come"),
     (
         Form(800, 2, 16000.0),
@@ -155,6 +158,11 @@ def test_step_that_does_not_fit_says_where_and_why(form: Form, step: Step, messa
 def test_what_needs_samples_comes_before_what_takes_them(before: Step, step: Step) -> None:
     with pytest.raises(ValueError, match=r"^features\[1\]: .* in the order of time; put it before"):
         form_after([before, step], AUDIO)
+
+
+def test_channels_are_mixed_before_something_else_is_made_of_them() -> None:
+    with pytest.raises(ValueError, match=r"^features\[1\]: a column for each channel is expected"):
+        form_after([LOG_MEL, Mix(((1.0,) * 20,))], AUDIO)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Known models on real recordings, by the path of pack, replay and decision."""
