@@ -35,9 +35,8 @@ class Branch:
         spare = ceil(self._share) + SPARE
         self.most = max(1, int(source.capacity * self._share))
         """The largest window that there is always room for."""
-        speed = 1e9 / (source.period_ns * source.rate_hz) if source.period_ns else float("inf")
         self.users: set[Hashable] = set()
-        self.ring = Ring(self.most + spare, source.channels, rate_hz, speed)
+        self.ring = Ring(self.most + spare, source.channels, rate_hz, source.speed)
 
     def write(self, samples: Float32Array, end_ns: int) -> None:
         """Take samples of the stream."""

@@ -23,6 +23,8 @@ class Reader:
         """Position of its first sample."""
         self.end_ns = 0
         """Monotonic time of its last sample."""
+        self.at_ns = 0
+        """The same in the stream's own time, which a replay at another speed does not keep."""
         self.fresh: int | None = None
         """How many of its last samples are new; None where it does not overlap the one before."""
         self.lost = 0
@@ -108,7 +110,9 @@ class Reader:
         if now_ns is not None:
             start = self._skip_late(ring, now_ns)
             end = start + self._size
-        self.end_ns = ring.read(start, self.window)
+        self.end_ns = self.at_ns = ring.read(start, self.window)
+        if ring.speed != 1:
+            self.at_ns = int((end + self._lost_seen) * ring.step_ns)
         self._taken = True
         self.start = start
         self._covered_before, self._covered = self._covered, end

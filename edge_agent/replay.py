@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from time import monotonic_ns, perf_counter
 from typing import Final
@@ -65,7 +66,7 @@ class Replay:
         slot = Slot(self._loaded.bundle.manifest.name, "replay", "replay", WallClock(), _refuse)
         slot.offer(self._loaded)
         chunk = max(CHUNK, stream.hop)
-        ring = Ring(stream.window + chunk, len(stream.channels), stream.rate_hz)
+        ring = Ring(stream.window + chunk, len(stream.channels), stream.rate_hz, inf)
         slot.take(ring)
         began = perf_counter()
         for recording in self._recordings:

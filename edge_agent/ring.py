@@ -53,8 +53,11 @@ class Ring:
         self.capacity = capacity
         self.head = 0
         """Position after the newest sample."""
+        self.speed = speed
         self.period_ns = 1e9 / (rate_hz * speed)
         """From one sample to the next as they come."""
+        self.step_ns = 1e9 / rate_hz
+        """From one sample to the next in the stream's own time."""
         self.span_ns = 0
         """What the newest chunk spans: its first sample is known so much after it was taken."""
         self._samples = np.zeros((capacity, channels), np.float32)

@@ -54,6 +54,8 @@ class Teller:
         self._window_ms = 0.0
         self._state: str | None = None
         self._last_ns = 0
+        self._behind_ns = 0
+        """What monotonic time has, above the stream's own: 0 where the stream is live."""
         self._pending: list[Note] = []
         self.seq = 0
         """Of the next prediction."""
@@ -87,18 +89,19 @@ class Teller:
         Returns: ``seq`` of its prediction, or of the next one where it is not published and the
             second is empty; the prediction, encoded; events and states that came of it.
         """
-        end_ns, seq = window.end_ns, self.seq
+        end_ns, at_ns, seq = window.end_ns, window.at_ns, self.seq
         lost, gap, skipped = window.lost, window.gap, window.skipped
         notes: tuple[Note, ...] = ()
         if not self._quiet:
-            notes = self._push(decision, end_ns, gap)
+            self._behind_ns = end_ns - at_ns
+            notes = self._push(decision, at_ns, gap)
         if self._untold is not NOTHING_UNTOLD:
             lost, gap, skipped = (
                 self._untold[0] + lost,
                 self._untold[1] or gap,
                 self._untold[2] + skipped,
             )
-        if self._pace is not None and not self._pace.wants(end_ns, decision.label):
+        if self._pace is not None and not self._pace.wants(at_ns, decision.label):
             self._untold = lost, gap, skipped
             return seq, b"", notes
         self._untold = NOTHING_UNTOLD
@@ -131,7 +134,7 @@ class Teller:
         """Return the events and states that a window makes.
 
         Args:
-            at_ns: monotonic time of the window's end.
+            at_ns: time of the window's end, in the stream's own time.
             broken: the window does not follow the one before.
         """
         tracker, decider = self._tracker, self._decider
@@ -167,8 +170,8 @@ class Teller:
             id=f"{self._boot}-{action.number}",
             n=n,
             kind=action.kind,
-            t=self._clock.utc(action.at_ns),
-            start=self._clock.utc(action.start_ns),
+            t=self._clock.utc(action.at_ns + self._behind_ns),
+            start=self._clock.utc(action.start_ns + self._behind_ns),
             duration_ms=round((action.at_ns - action.start_ns) / NS_PER_MS, 3),
             clock=self._clock.state(),
             stream=self._stream,
@@ -187,7 +190,7 @@ class Teller:
         state = State(
             v=1,
             boot=self._boot,
-            t=self._clock.utc(at_ns),
+            t=self._clock.utc(at_ns + self._behind_ns),
             clock=self._clock.state(),
             stream=self._stream,
             model=self._identity,

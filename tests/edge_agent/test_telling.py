@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import count, pairwise
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +46,12 @@ def loaded(version: str = "1.0.0", **rule: Any) -> Loaded:
 class Bench:
     """A slot whose model says what it is fed, window by window, of 4 ms."""
 
-    def __init__(self, first: Loaded, numbers: Iterator[int] | None = None) -> None:
+    def __init__(
+        self, first: Loaded, numbers: Iterator[int] | None = None, speed: float = 1.0
+    ) -> None:
         at_zero = WallClock(lambda: True, monotonic_ns=lambda: 0, wall_ns=lambda: 0)
         self.slot = Slot("echo", "s", "boot", at_zero, numbers=numbers)
-        self.ring = Ring(64, 1, RATE_HZ)
+        self.ring = Ring(64, 1, RATE_HZ, speed)
         self.made: list[Made] = []
         self.slot.offer(first)
         self.slot.take(self.ring)
@@ -58,7 +61,7 @@ class Bench:
         for answer in answers:
             window = np.zeros((WINDOW, 1), np.float32)
             window[0 if answer == "first" else -1] = 1
-            end_ns = (self.ring.head + WINDOW) * MS
+            end_ns = int((self.ring.head + self.ring.lost + lost + WINDOW) * self.ring.period_ns)
             self.ring.append(Chunk(window, end_ns, restart=restart, lost=lost))
             restart, lost = False, 0
             assert self.slot.take(self.ring)
@@ -112,6 +115,24 @@ def test_state_is_told_on_change_alone() -> None:
     bench.say(*["first"] * 3, "last", "first", *["last"] * 4)
     assert [(s.label, s.t[-5:-1]) for s in bench.states] == [(("first"), ".008"), ("last", ".028")]
     assert bench.events == []
+
+
+@pytest.mark.parametrize("speed", [1.0, 10.0, inf])
+def test_durations_are_the_streams_own_however_fast_it_is_replayed(speed: float) -> None:
+    rule = Events(("last",), minimum_s=0.008, refractory_s=0.02, update_s=0.008)
+    bench = Bench(loaded(events=rule, predictions=Every(0.012)), speed=speed)
+    bench.say(*["last"] * 6, "first", *["last"] * 2)
+    bench.say(*["last"] * 9, restart=True, lost=20)
+    assert [m.start for m in bench.made if m.payload] == [0, 12, 24, 36, 48, 60]
+    assert [(e.kind, e.duration_ms, e.cause or "") for e in bench.events] == [
+        ("new", 8.0, ""),
+        ("update", 16.0, ""),
+        ("end", 24.0, "over"),
+        ("new", 8.0, ""),
+        ("update", 16.0, ""),
+        ("update", 24.0, ""),
+        ("update", 32.0, ""),
+    ]
 
 
 def test_event_ends_at_a_gap_and_another_may_begin_behind_it() -> None:
