@@ -94,10 +94,11 @@ class Reader:
         Args:
             now_ns: monotonic time; where given, windows that are past due are left out.
         """
-        if self._taken:
-            self.move_on()
         if not self.stands:
             return False
+        if self._taken:  # as ``move_on``
+            self._next += self._hop
+            self._taken = False
         self.source = ring
         if self._branch is not None:
             ring = self._branch.ring
@@ -148,8 +149,12 @@ class Reader:
         """Take no more windows."""
         self.stands = self._taken = False
 
-    def change(self, stream: Stream) -> bool:
-        """Go on with another model's windows; tell whether that is at another place."""
+    def change(self, stream: Stream, window: Float32Array | None = None) -> bool:
+        """Go on with another model's windows; tell whether that is at another place.
+
+        Args:
+            window: memory that they are written to.
+        """
         moved = False
         if self.stands and self.source is not None:
             self._size, self._hop = stream.window, stream.hop
@@ -159,9 +164,11 @@ class Reader:
                 self._branch = branch
                 self._stand(self.at(self.source))
                 self._taken = False
-        shape = stream.window, len(stream.channels)
-        if self.window.shape != shape:
-            self.window = np.empty(shape, np.float32)
+        if window is None:
+            window = np.empty((stream.window, len(stream.channels)), np.float32)
+        if self._taken and window.shape == self.window.shape:
+            window[...] = self.window  # for a model to fall back to, the same once more
+        self.window = window
         return moved
 
     def _skip_late(self, ring: Ring, now_ns: int) -> int:

@@ -95,7 +95,6 @@ class Replay:
 
     def _replay(self, recording: Recording, ring: Ring, slot: Slot, chunk: int) -> Iterator[Made]:
         samples, first = recording.samples, ring.head
-        window = self._loaded.stream.window
         for at, end, lost, restart in _pieces(recording, chunk):
             begins = restart or (at == 0 and first > 0)
             ring.append(Chunk(samples[at:end], monotonic_ns(), lost, begins))
@@ -104,11 +103,15 @@ class Replay:
                 if made is None:
                     continue
                 self._windows += 1
-                label = recording.label(made.start - first, made.start - first + window)
-                if label is not None:
-                    self._labelled += 1
-                    self._right += label == made.decision.label
+                if recording.labels:
+                    self._judge(recording, made, made.start - first)
                 yield made
+
+    def _judge(self, recording: Recording, made: Made, start: int) -> None:
+        label = recording.label(start, start + self._loaded.stream.window)
+        if label is not None:
+            self._labelled += 1
+            self._right += label == made.decision.label
 
 
 def _pieces(recording: Recording, chunk: int) -> Iterator[tuple[int, int, int, bool]]:

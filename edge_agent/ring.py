@@ -132,7 +132,10 @@ class Ring:
             first = self.capacity - begin
             out[:first] = self._samples[begin:]
             out[first:] = self._samples[: end - self.capacity]
-        return self.time_ns(start + count - 1)
+        last = start + count - 1
+        if last >= self._newest:  # as ``time_ns``
+            return self._end_ns - int((self.head - 1 - last) * self.period_ns)
+        return self.time_ns(last)
 
     def time_ns(self, position: int) -> int:
         """Return the monotonic time of a sample that is held."""

@@ -211,7 +211,8 @@ class Slot:
             e2e_ns // 1000 / 1000,
         )
         seq, payload, notes = self._teller.tell(decision, reader, latency)
-        reader.settle()
+        if reader.gap or reader.skipped:
+            reader.settle()
         return Made(self.stream, self.model, seq, payload, reader.start, decision, notes)
 
     def end(self) -> tuple[Note, ...]:
@@ -301,7 +302,7 @@ class Slot:
     def _install(self, loaded: Loaded) -> bool:
         """Let a model run from the next window; tell whether that is at another place."""
         stream, reader = loaded.stream, self._reader
-        moved = reader.change(stream)
+        moved = reader.change(stream, loaded.inference.window)
         if moved:
             reader.gap = reader.gap or self.seq > 0
         if self._share is not None:

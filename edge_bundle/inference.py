@@ -45,10 +45,11 @@ class Inference:
         self._spec = model.inputs[manifest.window_input]
         self._input = model.input(manifest.window_input)
         self._encode = Coder(self._spec).encode
-        # A model that takes windows as they are: one copy, and no step in between.
-        plain = self.chain is not None and not manifest.features and self._spec.dtype == "float32"
-        shape = (stream.window, len(stream.channels)) if plain and stream else None
-        self._plain: Array | None = None if shape is None else self._input.reshape(shape)
+        self.window: Float32Array | None = None
+        """The model's own memory, [window, channels], where it takes windows as they are: what is
+        written there needs no copy."""
+        if stream is not None and not manifest.features and self._spec.dtype == "float32":
+            self.window = self._input.reshape(stream.window, len(stream.channels))
         coders = [(Coder(model.outputs[i]), model.output(i)) for i in manifest.scores_outputs]
         parts = [coder.decode(codes).reshape(-1) for coder, codes in coders]
         # Memory stays where it is: real outputs need nothing, and codes are decoded in place.
@@ -85,8 +86,10 @@ class Inference:
         Raises: ModelRefused: where the runtime fails.
         """
         began = perf_counter_ns()
-        if self._plain is not None:
-            self._plain[...] = self._taken = window
+        if self.window is not None:
+            if window is not self.window:
+                self.window[...] = window
+            self._taken = window
         elif self.prepare is None:
             _copy_prepared(window, self._input)
         else:

@@ -37,7 +37,7 @@ class Classifier:
 
     def read(self, scores: Float32Array, _taken: Array | None = None) -> Array:
         """Return the scores of the classes, float32 [labels]."""
-        values = scores.reshape(-1)
+        values = scores if scores.ndim == 1 else scores.reshape(-1)
         return values if self._activate is None else self._activate(values)
 
     def judge(self, values: Array) -> Decision:

@@ -108,3 +108,15 @@ def test_a_window_that_is_given_back_is_taken_once_more() -> None:
     assert bench.reader.take(bench.ring, None)
     bench.reader.give_back()
     assert bench.starts() == [0, 4]
+
+
+def test_windows_are_written_to_the_memory_that_is_given() -> None:
+    bench = Bench(4, 4)
+    bench.push(8)
+    assert bench.reader.take(bench.ring, None)
+    memory = np.zeros((4, 1), np.float32)
+    bench.reader.change(stream(4, 4), memory)
+    assert bench.reader.window is memory
+    assert memory[:, 0].tolist() == [0, 1, 2, 3], "what was taken is there for another model"
+    assert bench.starts() == [4]
+    assert memory[:, 0].tolist() == [4, 5, 6, 7]
