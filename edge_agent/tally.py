@@ -4,21 +4,14 @@ The worker counts and another thread reads: counts only grow, so that a reader w
 two of them is at most one window behind.
 """
 
-from bisect import bisect_right
 from dataclasses import dataclass, field
+from math import frexp
 from typing import Final
 
 STEPS: Final = 8
 """Bins for each doubling: a quantile is at most 1/8 above the truth."""
-LEAST_NS: Final = 1 << 10
-BINS: Final = 26 * STEPS
-"""From 1 µs to a minute; what is longer is in the last."""
-EDGES_NS: Final = tuple(
-    (STEPS + step + 1) * (LEAST_NS // STEPS) << octave
-    for octave in range(BINS // STEPS)
-    for step in range(STEPS)
-)
-"""Where each bin ends."""
+BINS: Final = 44 * STEPS
+"""To five hours; what is longer is in the last."""
 
 
 class Histogram:
@@ -29,9 +22,14 @@ class Histogram:
         self.total_ns = 0
 
     def add(self, ns: int) -> None:
-        """Count one duration."""
+        """Count one duration; less than none is in the first bin."""
         self.total_ns += ns
-        self.counts[bisect_right(EDGES_NS, ns, 0, BINS - 1)] += 1
+        if ns <= 0:
+            self.counts[0] += 1
+            return
+        part, power = frexp(ns)  # ns = part * 2**power, part in [0.5, 1)
+        index = int((power - 2 + 2 * part) * STEPS)
+        self.counts[index if index < BINS else -1] += 1
 
     def since(self, before: "Histogram") -> "Histogram":
         """Return what was added after a copy was made."""
@@ -59,7 +57,8 @@ class Histogram:
         for index, count in enumerate(self.counts):
             seen += count
             if count and seen >= wanted:
-                return float(EDGES_NS[index])
+                octave, step = divmod(index, STEPS)
+                return (STEPS + step + 1) / STEPS * 2.0**octave
         return 0.0
 
 
@@ -79,6 +78,5 @@ class Tally:
     def add(self, infer_ns: int, e2e_ns: int) -> None:
         """Count a prediction."""
         self.windows += 1
-        for histogram, ns in ((self.infer, infer_ns), (self.e2e, e2e_ns)):  # as ``Histogram.add``
-            histogram.total_ns += ns
-            histogram.counts[bisect_right(EDGES_NS, ns, 0, BINS - 1)] += 1
+        self.infer.add(infer_ns)
+        self.e2e.add(e2e_ns)

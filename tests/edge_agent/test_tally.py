@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.tally import BINS, LEAST_NS, Histogram
+from edge_agent.tally import BINS, Histogram
 
-durations = st.lists(st.integers(LEAST_NS, 60_000_000_000), min_size=1, max_size=300)
+durations = st.lists(st.integers(1, 4 * 3600 * 10**9), min_size=1, max_size=300)
 
 
 def counted(values: list[int]) -> Histogram:
@@ -40,11 +40,11 @@ def test_period_holds_what_was_added_in_it(before: list[int], after: list[int]) 
     assert period.total_ns == sum(after)
 
 
-@pytest.mark.parametrize("value", [-5, 0, 1, LEAST_NS - 1, 1 << 60])
+@pytest.mark.parametrize("value", [-5, 0, 1, 1 << 60])
 def test_what_is_out_of_range_is_in_the_bin_at_the_end(value: int) -> None:
     counts = counted([value]).counts
     assert sum(counts) == 1
-    assert counts[0 if value < LEAST_NS else BINS - 1] == 1
+    assert counts[0 if value <= 1 else BINS - 1] == 1
 
 
 def test_nothing_counted_has_no_quantile() -> None:
