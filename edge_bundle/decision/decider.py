@@ -5,7 +5,8 @@ It remembers the last windows of one stream, until ``reset``.
 
 from collections import Counter, deque
 from collections.abc import Sequence
-from typing import Protocol
+from math import isfinite
+from typing import Final, Protocol
 
 import numpy as np
 from msgspec.structs import replace
@@ -25,6 +26,10 @@ from edge_bundle.decision.rules import (
 )
 from edge_bundle.decision.values import Alarm, Gauge, Scorer
 from edge_bundle.tensor import Array, Float32Array
+
+
+LOOK_IN_PYTHON: Final = 64
+"""Up to so many values Python beats NumPy's call overhead."""
 
 
 class Kind(Protocol):
@@ -69,7 +74,7 @@ class Decider:
         if self._plain:
             return self._judge(values)
         if self._mean is not None:
-            if not np.isfinite(values).all():
+            if not _all_finite(values):
                 self._mean.reset()  # it would be in the mean of all that follow
                 return self._judge(values)
             decision = self._judge(self._mean.push(values))
@@ -92,6 +97,7 @@ class Mean:
         self._windows = windows
         self._count = 0
         self._kept = np.empty((0, 0))
+        self._mean = np.empty(0)
 
     @property
     def full(self) -> bool:
@@ -99,13 +105,21 @@ class Mean:
         return self._count >= self._windows
 
     def push(self, values: Array) -> Array:
-        """Return the mean of the last windows, or of those that there are, float64 [n]."""
+        """Return the mean of the last windows, or of those that there are.
+
+        Args:
+            values: [n].
+        Returns: float64 [n], until the next call.
+        """
         if self._kept.shape[1] != values.size:
             self._kept = np.empty((self._windows, values.size))
+            self._mean = np.empty(values.size)
         self._kept[self._count % self._windows] = values
         self._count += 1
-        mean: Array = self._kept[: self._count].mean(axis=0)
-        return mean
+        count = min(self._count, self._windows)
+        np.add.reduce(self._kept[:count], axis=0, out=self._mean)
+        np.divide(self._mean, count, out=self._mean)
+        return self._mean
 
     def reset(self) -> None:
         """Forget all windows."""
@@ -131,6 +145,12 @@ class Majority:
     def reset(self) -> None:
         """Forget all windows."""
         self._kept.clear()
+
+
+def _all_finite(values: Array) -> bool:
+    if values.size <= LOOK_IN_PYTHON:  # a sum that is finite has only finite parts
+        return isfinite(sum(values.tolist()))
+    return bool(np.isfinite(values).all())
 
 
 def _make_kind(rule: Rule, shapes: Sequence[tuple[int, ...]]) -> Kind:

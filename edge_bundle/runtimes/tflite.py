@@ -72,11 +72,14 @@ class TfliteModel:
         tensors = self._interpreter.get_tensor_details()
         self.stateful = any(np.dtype(t["dtype"]).kind == "O" for t in tensors)
         self._again = (data, threads) if self.stateful else None
+        self._fresh = True
+        """Whether it has not run since it was built or reset."""
 
     def input(self, index: int) -> Array:
         return self._inputs[index]
 
     def invoke(self) -> None:
+        self._fresh = False
         try:
             for tensor, values in zip(self._input_ids, self._inputs, strict=True):
                 self._interpreter.set_tensor(tensor, values)
@@ -90,11 +93,14 @@ class TfliteModel:
         return self._outputs[index]
 
     def reset(self) -> None:
+        if self._fresh:
+            return
         if self._again:
             self._interpreter = _build(*self._again)
             self._views = [self._interpreter.tensor(n) for n in self._output_ids]
         else:
             self._interpreter.reset_all_variables()
+        self._fresh = True
 
     def close(self) -> None:
         del self._views, self._interpreter
