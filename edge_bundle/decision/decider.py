@@ -27,7 +27,6 @@ from edge_bundle.decision.rules import (
 from edge_bundle.decision.values import Alarm, Gauge, Scorer
 from edge_bundle.tensor import Array, Float32Array
 
-
 LOOK_IN_PYTHON: Final = 64
 """Up to so many values Python beats NumPy's call overhead."""
 
