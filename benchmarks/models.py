@@ -40,9 +40,13 @@ def make_mlp(hidden: tuple[int, ...], inputs: int = WINDOW * CHANNELS) -> bytes:
     return _finish(nodes, weights, name, inputs)
 
 
-def make_cnn(filters: tuple[int, ...]) -> bytes:
+def make_cnn(filters: tuple[int, ...], stride: int = 2) -> bytes:
     """Return an ONNX file: float32 [1, 600], 100 samples of 6 channels, through convolutions along
-    time, each of which halves it, to 7 probabilities.
+    time to 7 probabilities.
+
+    Args:
+        filters: of each convolution.
+        stride: 2 halves the samples with each of them, 1 keeps all.
     """
     rng = np.random.default_rng(SEED)
     weights = [numpy_helper.from_array(np.array([1, WINDOW, CHANNELS], np.int64), "shape")]
@@ -57,7 +61,14 @@ def make_cnn(filters: tuple[int, ...]) -> bytes:
         )
         weights.append(numpy_helper.from_array(w, f"k{i}"))
         nodes.append(
-            helper.make_node("Conv", [name, f"k{i}"], [f"v{i}"], kernel_shape=[KERNEL], strides=[2])
+            helper.make_node(
+                "Conv",
+                [name, f"k{i}"],
+                [f"v{i}"],
+                kernel_shape=[KERNEL],
+                strides=[stride],
+                pads=[0, 0] if stride > 1 else [KERNEL // 2, KERNEL // 2],
+            )
         )
         nodes.append(helper.make_node("Relu", [f"v{i}"], [f"a{i}"]))
         name, width = f"a{i}", n

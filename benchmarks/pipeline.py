@@ -86,9 +86,9 @@ def cases() -> dict[str, Callable[[], Case]]:
     """Return what can be measured, by name."""
     spectrum = (Standardise(MEANS, SCALES), Spectrum())
     return {
-        "mlp_60us": lambda: Case(make_mlp((1500,)), 0.85, 400),
-        "cnn_60us": lambda: Case(make_cnn((96, 128)), 0.85, 400),
-        "cnn_1ms": lambda: Case(make_cnn((512, 512)), 0.99, 40),
+        "mlp_60us": lambda: Case(make_mlp((1600,)), 0.85, 400),
+        "cnn_60us": lambda: Case(make_cnn((104, 136)), 0.85, 400),
+        "cnn_1ms": lambda: Case(make_cnn((64,) * 16, 1), 0.99, 40),
         "features_spectrum": lambda: Case(
             make_mlp((2600,), 51 * CHANNELS), 0.9, 400, MOTION, spectrum, plain_spectrum
         ),
