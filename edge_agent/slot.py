@@ -149,7 +149,7 @@ class Slot:
         deadline_ns = None if self.idle(ring) else reader.deadline_ns(ring)
         # What nobody has measured yet may take long.
         cost_ns = self.cost_ns or hop_ns
-        return Job(deadline_ns, hop_ns, cost_ns, self._finished_ns, self.live)
+        return Job(deadline_ns, hop_ns, cost_ns, self._finished_ns)
 
     def offer(self, loaded: Loaded, trial: bool = False, fallback: Loaded | None = None) -> None:
         """Let another model go on from the next window. Called by any thread.

@@ -2,8 +2,10 @@
 
 import threading
 
+import pytest
+
 from edge_agent.clock import WallClock
-from edge_agent.feed import Feed
+from edge_agent.feed import Feed, Policy
 from edge_agent.ring import Ring
 from edge_agent.slot import Made, Slot
 from edge_agent.worker import Worker
@@ -72,7 +74,8 @@ def test_model_offered_while_nothing_comes_takes_its_place() -> None:
     assert slot.running.bundle.manifest.version == "2.0.0"
 
 
-def test_slow_model_does_not_keep_a_fast_one_waiting() -> None:
+@pytest.mark.parametrize("policy", ["drop_oldest", "block"])
+def test_slow_model_does_not_keep_a_fast_one_waiting(policy: Policy) -> None:
     begun, finish = threading.Event(), threading.Event()
 
     def hang(call: int) -> bool:
@@ -83,7 +86,7 @@ def test_slow_model_does_not_keep_a_fast_one_waiting() -> None:
             threading.Event().wait(0.05)
         return False
 
-    slow, fast = make_feed(100, "drop_oldest", echo(10, 10, fails=hang)), fast_feed()
+    slow, fast = make_feed(100, "drop_oldest", echo(10, 10, fails=hang)), fast_feed(policy)
     wake, inbox = threading.Event(), Inbox(7)
     worker = Worker([slow, fast], wake, inbox.give)
     worker.start()
@@ -104,8 +107,8 @@ def test_slow_model_does_not_keep_a_fast_one_waiting() -> None:
     assert [seen(m)[0] for m in inbox.made if m.stream == "s"] == [0, 10]
 
 
-def fast_feed() -> Feed:
-    feed = Feed("fast", Ring(1000, 1, 1000.0), "drop_oldest", threading.Event())
+def fast_feed(policy: Policy) -> Feed:
+    feed = Feed("fast", Ring(1000, 1, 1000.0), policy, threading.Event())
     slot = Slot("echo", "fast", "boot", WallClock())
     slot.late = "keep"
     slot.offer(echo(10, 10))
