@@ -73,8 +73,4 @@ def count_late(behind_ns: int, hop_ns: int) -> int:
 def _delays(number: int, jobs: Sequence[Job]) -> bool:
     """Tell whether a job would make a window of another late that could be in time."""
     cost_ns = jobs[number].cost_ns
-    return any(
-        0 < job.hop_ns - job.cost_ns < cost_ns
-        for i, job in enumerate(jobs)
-        if i != number
-    )
+    return any(0 < job.hop_ns - job.cost_ns < cost_ns for i, job in enumerate(jobs) if i != number)

@@ -92,7 +92,9 @@ class Service:
             slot.late = model.late
             self._feeds[model.stream].add(slot)
             self._updater.add(slot, shapes[model.stream], model.thresholds)
-        self._worker = Worker(list(self._feeds.values()), wake, self._give)
+        self._broken: BaseException | None = None
+        """What ended a thread without which nothing is inferred."""
+        self._worker = Worker(list(self._feeds.values()), wake, self._give, self._break)
         self._captures = [
             Capture(self._feeds[t.name], s, self._note_state(t.name), speed(t))
             for t, s in zip(config.source, sources, strict=True)
@@ -111,7 +113,11 @@ class Service:
         self._stopped = threading.Event()
 
     def run(self) -> None:
-        """Work until ``stop`` is called, then end in order."""
+        """Work until ``stop`` is called, then end in order.
+
+        Raises: RuntimeError: it cannot go on. Nothing was ended then: the process must, so that
+            what watches it starts it anew.
+        """
         self._updater.resume(self._configured)
         self._link.start()
         self._publisher.start()
@@ -131,10 +137,16 @@ class Service:
             # Not every broker gives a retained message again to who is subscribed already.
             self._link.unsubscribe(self._own_topics())
             self._link.subscribe(self._own_topics())
+        if self._broken is not None:
+            raise RuntimeError("the worker ended, and nothing is inferred") from self._broken
         self._end()
 
     def stop(self) -> None:
         """Let ``run`` end; may be called by any thread."""
+        self._stopped.set()
+
+    def _break(self, error: BaseException) -> None:
+        self._broken = error
         self._stopped.set()
 
     def _end(self) -> None:

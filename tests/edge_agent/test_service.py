@@ -415,6 +415,35 @@ def test_a_recording_that_ends_is_said_and_the_agent_stays(
     assert_unbroken(operator, agent.boot)
 
 
+# --- the worker
+
+BREAKS = """
+import itertools, sys
+from edge_agent import __main__, worker
+turn, turns = worker.Worker._turn, itertools.count()
+worker.Worker._turn = lambda self: turn(self) if next(turns) < 100 else 1 / 0
+sys.argv = ["edge-agent", "run", sys.argv[1]]
+__main__.main()
+"""
+
+
+def test_agent_that_can_infer_no_more_ends_so_that_it_is_started_anew(
+    operator: Operator, first: Bundle, tmp_path: Path
+) -> None:
+    config = operator.enrol(tmp_path, model=f'bundle = "{first.path}"')
+    command = [sys.executable, "-c", BREAKS, str(config)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    assert "ZeroDivisionError" in ended.stderr
+    assert "RuntimeError: the worker ended, and nothing is inferred" in ended.stderr
+    operator.wait_for(lambda: operator.seen().availability[-1:] == ["offline"])
+    with Agent(config) as agent:
+        operator.wait_for(lambda: agent.boot in {i.boot for i in operator.seen().infos})
+        previous = operator.seen().infos[-1].previous
+        assert previous is not None
+        assert not previous.clean
+
+
 # --- what is wrong from the beginning
 
 
