@@ -17,6 +17,7 @@ import msgspec
 from edge_agent.assembly import (
     describe_device,
     describe_site,
+    keep_enough,
     make_feeds,
     open_collection,
     open_store,
@@ -64,6 +65,7 @@ class Service:
         sources = [open_source(loaded, i) for i in range(len(config.source))]
         shapes = {t.name: s.shape for t, s in zip(config.source, sources, strict=True)}
         self._configured = take_in_bundles(loaded, self._store, shapes)
+        shapes = keep_enough(config, self._store, shapes, self._configured)
         self._boot, previous = self._store.begin_boot()
         self._clock = WallClock()
         self._link = self._make_link(loaded.broker())
@@ -77,7 +79,7 @@ class Service:
             describe_site(config), self._store, loaded.broker(), self._topics, self._reporter
         )
         wake = threading.Event()
-        self._feeds = make_feeds(config, shapes, wake)
+        self._feeds = make_feeds(loaded, shapes, wake)
         numbers = itertools.count()
         for model in config.model:
             slot = Slot(
