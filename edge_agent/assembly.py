@@ -3,31 +3,24 @@
 import platform
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
 from math import inf
-from typing import Final
-
-import numpy as np
 
 from edge_agent import source_tables as tables
 from edge_agent.collection import Collection
 from edge_agent.config import Config, LoadedConfig
 from edge_agent.feed import Feed, Policy
 from edge_agent.fit import Refused, Site, StreamShape, check_stream, check_thresholds
+from edge_agent.lifecycle import RESUME, Resume
+from edge_agent.retention import count_kept
 from edge_agent.ring import Ring
-from edge_agent.source_tables import Camera, Source
 from edge_agent.store import Store, StoreInUse
 from edge_bundle import VERSION
 from edge_bundle.errors import ArtifactRefused
-from edge_bundle.manifest import Manifest
+from edge_bundle.manifest import Manifest, Stream
 from edge_bundle.runtimes.loader import installed_formats
 from edge_wire.messages import ChannelInfo, Info, ModelInfo, PreviousBoot, StreamInfo
-
-RING_S: Final = 30.0
-"""How many seconds of a stream are kept for the models on it."""
-RING_SAMPLES: Final = 4096
-"""At least so many, so that slow streams have room for a window too."""
-BLOCKS_BYTES: Final = 16 << 20
-"""At most so much of a stream of blocks, such as frames, but one."""
 
 Shapes = Mapping[str, StreamShape]
 """What each source, by name, says of its samples."""
@@ -145,24 +138,56 @@ def speed(table: tables.Source) -> float:
     return inf if table.factor == "max" else table.factor
 
 
-def make_feeds(config: Config, shapes: Shapes, wake: threading.Event) -> dict[str, Feed]:
-    """Return the memory of each stream."""
-    feeds = {}
+def keep_enough(
+    config: Config, store: Store, shapes: Shapes, configured: Mapping[str, str]
+) -> dict[str, StreamShape]:
+    """Return what each source says of its samples, with how many of them are kept.
+
+    Args:
+        configured: sha256, in the store, of the bundle that the configuration names for a model.
+    """
+    kept = {}
     for table in config.source:
         shape = shapes[table.name]
-        ring = Ring(_capacity(table, shape), len(shape.channels), shape.rate_hz, speed(table))
+        models = (m.name for m in config.model if m.stream == table.name)
+        wanted = [w for m in models for w in _wanted_streams(store, m, shape, configured.get(m))]
+        kept[table.name] = replace(shape, kept=count_kept(table, shape, wanted))
+    return kept
+
+
+def _wanted_streams(
+    store: Store, model: str, shape: StreamShape, configured: str | None
+) -> list[Stream]:
+    """Return what the versions of a model want to see that may run without being fetched."""
+    record = store.record(model)
+    target = record.target if RESUME[record.state] is Resume.TRY_AGAIN else None
+    wanted = []
+    for sha256 in {record.running, record.previous, target, configured} - {None}:
+        assert sha256 is not None
+        # What cannot be used here is told by who would run it.
+        with suppress(ArtifactRefused, Refused, OSError):
+            manifest = store.open(sha256).manifest
+            check_stream(manifest, shape)
+            wanted.append(manifest.expect_stream())
+    return wanted
+
+
+def make_feeds(loaded: LoadedConfig, shapes: Shapes, wake: threading.Event) -> dict[str, Feed]:
+    """Return the memory of each stream.
+
+    Raises: ConfigError: there is not so much memory.
+    """
+    feeds = {}
+    for i, table in enumerate(loaded.config.source):
+        shape = shapes[table.name]
+        kept = count_kept(table, shape) if shape.kept is None else shape.kept
+        try:
+            ring = Ring(kept, len(shape.channels), shape.rate_hz, speed(table))
+        except (MemoryError, OverflowError, ValueError):
+            raise loaded.error(
+                ("source", i, "keep_s"), f"no memory for {kept} samples of {table.name!r}"
+            ) from None
         # A memory of the newest blocks alone is what makes ``latest``.
         policy: Policy = "block" if table.policy == "block" else "drop_oldest"
         feeds[table.name] = Feed(table.name, ring, policy, wake)
     return feeds
-
-
-def _capacity(table: Source, shape: StreamShape) -> int:
-    """Return how many samples are kept of a stream: whole blocks."""
-    if isinstance(table, Camera) and table.policy == "latest":
-        return table.keep * shape.block
-    samples = max(RING_SAMPLES, int(RING_S * shape.rate_hz))
-    if shape.block == 1:
-        return samples
-    block_bytes = shape.block * len(shape.channels) * np.dtype(np.float32).itemsize
-    return max(1, min(samples // shape.block, BLOCKS_BYTES // block_bytes)) * shape.block

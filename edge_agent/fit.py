@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import isfinite
+from math import ceil, isfinite
 
 from edge_bundle.decision.thresholds import override
 from edge_bundle.errors import BundleRefused
-from edge_bundle.manifest import RATE_TOLERANCE, Channel, Manifest
+from edge_bundle.manifest import RATE_TOLERANCE, Channel, Manifest, Stream
 from edge_bundle.resampling import rate_step
 from edge_wire.assignment import Ref, Requires, Variant
 from edge_wire.messages import Reason
@@ -29,6 +29,8 @@ class StreamShape:
     """A unit is empty where neither the configuration nor the recording says it."""
     block: int = 1
     """How many samples belong together, such as a frame's pixels: memory holds whole blocks."""
+    kept: int | None = None
+    """How many samples memory holds; None: that is not settled yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +85,32 @@ def check_stream(manifest: Manifest, found: StreamShape) -> None:
                 Reason.STREAM_MISMATCH,
                 f"channel {ours.name}: the model wants {theirs.unit}, the stream has {ours.unit}",
             )
-    if abs(found.rate_hz / wanted.rate_hz - 1) <= RATE_TOLERANCE:
-        return
-    told = f"the model wants {wanted.rate_hz:g} Hz, the stream has {found.rate_hz:g} Hz"
-    if wanted.resample == "refuse" or not isfinite(found.rate_hz):
-        raise Refused(Reason.STREAM_MISMATCH, told)
-    try:
-        rate_step(found.rate_hz, wanted.rate_hz)
-    except ValueError as error:
-        raise Refused(Reason.STREAM_MISMATCH, f"{told}: {error}") from None
+    if not _same_rate(wanted, found):
+        told = f"the model wants {wanted.rate_hz:g} Hz, the stream has {found.rate_hz:g} Hz"
+        if wanted.resample == "refuse" or not isfinite(found.rate_hz):
+            raise Refused(Reason.STREAM_MISMATCH, told)
+        try:
+            rate_step(found.rate_hz, wanted.rate_hz)
+        except ValueError as error:
+            raise Refused(Reason.STREAM_MISMATCH, f"{told}: {error}") from None
+    span = count_samples(wanted, found, wanted.window)
+    if found.kept is not None and span > found.kept:
+        raise Refused(
+            Reason.STREAM_MISMATCH,
+            f"the model's window is {span / found.rate_hz:.6g} s of the stream, of which "
+            f"{found.kept / found.rate_hz:.6g} s are kept: say more with keep_s in its [[source]]",
+        )
+
+
+def count_samples(wanted: Stream, found: StreamShape, count: int) -> int:
+    """Return how many samples of a stream so many of what a model wants to see are made of.
+
+    Raises: ValueError: the rates are too far apart.
+    """
+    if _same_rate(wanted, found):
+        return count
+    # One more, for a branch rounds its part of the memory down.
+    return ceil(count * float(rate_step(found.rate_hz, wanted.rate_hz))) + 1
 
 
 def check_thresholds(manifest: Manifest, thresholds: Mapping[str, float]) -> None:
@@ -105,6 +124,10 @@ def check_thresholds(manifest: Manifest, thresholds: Mapping[str, float]) -> Non
         override(manifest.decision, thresholds)
     except ValueError as error:
         raise Refused(Reason.STREAM_MISMATCH, str(error)) from None
+
+
+def _same_rate(wanted: Stream, found: StreamShape) -> bool:
+    return abs(found.rate_hz / wanted.rate_hz - 1) <= RATE_TOLERANCE
 
 
 def _lacking(requires: Requires, site: Site) -> str | None:

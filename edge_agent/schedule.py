@@ -7,8 +7,9 @@ A model's window is due one hop after its last sample: then the next one is whol
 | earliest due first, of equals the one that takes less | the order that misses fewest |
 | a model that ran is due again a hop later at the earliest | one that is behind, or replays as
   fast as it can, catches up in what the others leave |
-| what would make a live model late goes to the second thread, one at a time | a model cannot be
+| what would make another model late goes to the second thread, one at a time | a model cannot be
   interrupted, and runtimes release the GIL |
+| a stream that comes as fast as it is taken has no say in that | nothing of it is ever late |
 | a model that cannot keep up even alone has no say in that | nothing the others do helps it |
 
 So a window whose turn has come (``Job.due_ns``) begins at the latest when what runs has ended, and
@@ -36,13 +37,11 @@ class Job(Struct, frozen=True, gc=False):
     deadline_ns: int | None
     """When its next window is due, in monotonic time; None where there is none to run."""
     hop_ns: int
-    """From one window to the next."""
+    """From one window to the next; 0 where samples come as fast as they are taken."""
     cost_ns: int
     """What one window is expected to take."""
     finished_ns: int
     """When it last ended."""
-    live: bool
-    """Whether its samples come whether or not it keeps up."""
 
     @property
     def due_ns(self) -> int:
@@ -74,8 +73,4 @@ def count_late(behind_ns: int, hop_ns: int) -> int:
 def _delays(number: int, jobs: Sequence[Job]) -> bool:
     """Tell whether a job would make a window of another late that could be in time."""
     cost_ns = jobs[number].cost_ns
-    return any(
-        job.live and 0 < job.hop_ns - job.cost_ns < cost_ns
-        for i, job in enumerate(jobs)
-        if i != number
-    )
+    return any(0 < job.hop_ns - job.cost_ns < cost_ns for i, job in enumerate(jobs) if i != number)

@@ -17,6 +17,7 @@ import msgspec
 from edge_agent.assembly import (
     describe_device,
     describe_site,
+    keep_enough,
     make_feeds,
     open_collection,
     open_store,
@@ -64,6 +65,7 @@ class Service:
         sources = [open_source(loaded, i) for i in range(len(config.source))]
         shapes = {t.name: s.shape for t, s in zip(config.source, sources, strict=True)}
         self._configured = take_in_bundles(loaded, self._store, shapes)
+        shapes = keep_enough(config, self._store, shapes, self._configured)
         self._boot, previous = self._store.begin_boot()
         self._clock = WallClock()
         self._link = self._make_link(loaded.broker())
@@ -77,7 +79,7 @@ class Service:
             describe_site(config), self._store, loaded.broker(), self._topics, self._reporter
         )
         wake = threading.Event()
-        self._feeds = make_feeds(config, shapes, wake)
+        self._feeds = make_feeds(loaded, shapes, wake)
         numbers = itertools.count()
         for model in config.model:
             slot = Slot(
@@ -92,7 +94,9 @@ class Service:
             slot.late = model.late
             self._feeds[model.stream].add(slot)
             self._updater.add(slot, shapes[model.stream], model.thresholds)
-        self._worker = Worker(list(self._feeds.values()), wake, self._give)
+        self._broken: BaseException | None = None
+        """What ended a thread without which nothing is inferred."""
+        self._worker = Worker(list(self._feeds.values()), wake, self._give, self._break)
         self._captures = [
             Capture(self._feeds[t.name], s, self._note_state(t.name), speed(t))
             for t, s in zip(config.source, sources, strict=True)
@@ -111,7 +115,11 @@ class Service:
         self._stopped = threading.Event()
 
     def run(self) -> None:
-        """Work until ``stop`` is called, then end in order."""
+        """Work until ``stop`` is called, then end in order.
+
+        Raises: RuntimeError: it cannot go on. Nothing was ended then: the process must, so that
+            what watches it starts it anew.
+        """
         self._updater.resume(self._configured)
         self._link.start()
         self._publisher.start()
@@ -131,10 +139,16 @@ class Service:
             # Not every broker gives a retained message again to who is subscribed already.
             self._link.unsubscribe(self._own_topics())
             self._link.subscribe(self._own_topics())
+        if self._broken is not None:
+            raise RuntimeError("the worker ended, and nothing is inferred") from self._broken
         self._end()
 
     def stop(self) -> None:
         """Let ``run`` end; may be called by any thread."""
+        self._stopped.set()
+
+    def _break(self, error: BaseException) -> None:
+        self._broken = error
         self._stopped.set()
 
     def _end(self) -> None:

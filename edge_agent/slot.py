@@ -149,7 +149,7 @@ class Slot:
         deadline_ns = None if self.idle(ring) else reader.deadline_ns(ring)
         # What nobody has measured yet may take long.
         cost_ns = self.cost_ns or hop_ns
-        return Job(deadline_ns, hop_ns, cost_ns, self._finished_ns, self.live)
+        return Job(deadline_ns, hop_ns, cost_ns, self._finished_ns)
 
     def offer(self, loaded: Loaded, trial: bool = False, fallback: Loaded | None = None) -> None:
         """Let another model go on from the next window. Called by any thread.
@@ -215,6 +215,17 @@ class Slot:
             reader.settle()
         return Made(self.stream, self.model, seq, payload, reader.start, decision, notes)
 
+    def fail(self, why: str) -> None:
+        """Give up a window where something other than the model failed.
+
+        That, too, ends the trial of a model: whatever nobody thought of goes back to what ran.
+        """
+        self.tally.failed += 1
+        self._finished_ns = monotonic_ns()
+        self._reader.gap = True
+        if self._trial:
+            self._fall_back(why)
+
     def end(self) -> tuple[Note, ...]:
         """Return the ends of the events that go on, as no window will follow."""
         return self._teller.end()
@@ -277,15 +288,25 @@ class Slot:
         if not reader.stands:
             reader.enter(ring)
             reader.gap = self.seq > 0  # nothing ran since the prediction before
+        try:
+            why = self._enter(ring, loaded, trial, fallback)
+        except Exception as error:  # such as no memory for its windows
+            why = f"{type(error).__name__}: {error}"
+            self._go_back(loaded, fallback)
+        used = [m.stream for m in (self._running, self._fallback) if m is not None]
+        release(ring, id(self), used)
+        if why:
+            self._unhealthy(self, loaded, why)
+
+    def _enter(self, ring: Ring, loaded: Loaded, trial: bool, fallback: Loaded | None) -> str:
+        """Let another model run from the next window; return why it does not."""
         wanted, kept = loaded.stream.window, _kept(ring, loaded)
         if wanted > kept:
-            why = f"a window of {wanted} samples; {kept} are kept of this stream"
             if self._running is None and fallback is not None:
                 self._install(fallback)
             elif self._running is None:
-                reader.leave()
-            self._unhealthy(self, loaded, why)
-            return
+                self._reader.leave()
+            return f"a window of {wanted} samples; {kept} are kept of this stream"
         if not trial:
             self._fallback = None
         elif fallback is not None:
@@ -296,8 +317,17 @@ class Slot:
         self._install(loaded)
         if self._fallback is not None:
             follow(ring, self._fallback.stream)  # now: later is not under the feed's lock
-        used = [m.stream for m in (loaded, self._fallback) if m is not None]
-        release(ring, id(self), used)
+        return ""
+
+    def _go_back(self, loaded: Loaded, fallback: Loaded | None) -> None:
+        """Run what ran before a model whose change to it broke off."""
+        running = None if self._running is loaded else self._running
+        before = fallback or self._fallback or running
+        self._trial, self._fallback, self._running = False, None, None
+        if before is None:
+            self._reader.leave()
+        else:
+            self._install(before)
 
     def _install(self, loaded: Loaded) -> bool:
         """Let a model run from the next window; tell whether that is at another place."""
@@ -307,6 +337,7 @@ class Slot:
             reader.gap = reader.gap or self.seq > 0
         if self._share is not None:
             self.sharing.leave(self._share)
+            self._share = None
         rate = None if reader.source is None else key_of(reader.source, stream)
         self._share = self.sharing.join(loaded.inference, rate)
         self._running = loaded

@@ -1,7 +1,7 @@
 """What a configuration says of its sources: a table for each kind. Plain data.
 
-Every kind has ``name``, ``policy``, ``rate_hz`` and ``channels``; the kinds are told apart by
-``kind``.
+Every kind has ``name``, ``policy``, ``keep_s``, ``rate_hz`` and ``channels``; the kinds are told
+apart by ``kind``.
 """
 
 from typing import Annotated, Literal, TypeAlias
@@ -22,6 +22,7 @@ Identifier = Annotated[
 ]
 Positive = Annotated[int, Meta(ge=1)]
 PositiveFloat = Annotated[float, Meta(gt=0)]
+KeepS = Annotated[float, Meta(gt=0, le=7 * 86400)]
 Policy = Literal["block", "drop_oldest"]
 IioInput = Annotated[
     str,
@@ -60,6 +61,8 @@ class Replay(Struct, frozen=True, kw_only=True, tag_field="kind", tag="replay"):
     """Of a ``.wav``: the one channel to take, or the mean of all."""
     loop: bool = False
     policy: Policy = "block"
+    keep_s: KeepS | None = None
+    """How much of the stream memory holds; None: as ``retention`` says."""
     rate_hz: PositiveFloat | None = None
     channels: tuple[Channel, ...] = ()
 
@@ -69,6 +72,8 @@ class Live(Struct, frozen=True, kw_only=True, tag_field="kind"):
 
     name: Identifier
     policy: Policy = "drop_oldest"
+    keep_s: KeepS | None = None
+    """How much of the stream memory holds; None: as ``retention`` says."""
     rate_hz: PositiveFloat
     channels: tuple[Channel, ...] = ()
     """In order; none for the device's own names and units. Where a unit is another than the
@@ -194,6 +199,8 @@ class Camera(Struct, frozen=True, kw_only=True, tag_field="kind", tag="camera"):
 
     name: Identifier
     policy: Literal["latest", "drop_oldest"] = "latest"
+    keep_s: KeepS | None = None
+    """How much of the stream memory holds; None: as ``retention`` says."""
     channels: tuple[Channel, ...] = ()
     device: str | int
     """``/dev/video0``, its number, a video file, or ``picamera2``."""

@@ -71,7 +71,7 @@ class Tally:
     late: int = 0
     """Windows that were never run because they were past due."""
     failed: int = 0
-    """Windows of which no prediction was made because the model failed."""
+    """Windows of which no prediction was given because the model, or what follows it, failed."""
     infer: Histogram = field(default_factory=Histogram)
     e2e: Histogram = field(default_factory=Histogram)
 

@@ -320,14 +320,18 @@ class Updater:
         self._report(place)
 
     def _leave(self, place: Place, bundle: Bundle, why: str) -> None:
-        life = place.life
+        life, runs = place.life, place.slot.running
         if life.is_on_trial(bundle.sha256):
+            log.warning("model %s: %s is left: %s", place.slot.model, bundle.path.name, why)
             life.fail(Event.UNHEALTHY, Reason.TRIAL_FAILED, why)
-            runs = place.slot.running  # it fell back by itself, between two windows
+            # It fell back by itself, between two windows.
             life.set_runs(runs.bundle if runs else None)
         elif life.is_running(bundle.sha256):
+            log.warning("model %s: %s is left: %s", place.slot.model, bundle.path.name, why)
             life.leave(Reason.TRIAL_FAILED, why)
             self._go_back(place)
+            if life.record.running is None:
+                life.set_runs(runs.bundle if runs else None)
         elif place.slot.running is None:
             life.set_runs(None)  # an unfinished trial's model, while its successor was fetched
         self._report(place)

@@ -289,7 +289,7 @@ class ModelTelemetry(Struct, frozen=True):
     late: Count
     """Windows never run because they were past due."""
     failed: Count
-    """Windows of which no prediction was made because the model failed."""
+    """Windows of which no prediction was given because the model, or what follows it, failed."""
     infer_ms: Spread | None
     """None where there was no window."""
     e2e_ms: Spread | None

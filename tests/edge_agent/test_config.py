@@ -338,3 +338,11 @@ def test_lateness_of_a_model_is_a_policy(tmp_path: Path) -> None:
     assert load(tmp_path, BASE + model + 'late = "keep"\n').config.model[0].late == "keep"
     told = refusal(tmp_path, BASE + model + 'late = "drp"\n')
     assert "late: no value 'drp'; did you mean 'drop'?" in told
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "inf", "1e9"])
+def test_memory_of_a_stream_is_bounded(tmp_path: Path, value: str) -> None:
+    source = '[[source]]\nname = "s"\nkind = "replay"\npath = "x.npz"\n'
+    assert load(tmp_path, BASE + source).config.source[0].keep_s is None
+    assert load(tmp_path, BASE + source + "keep_s = 90\n").config.source[0].keep_s == 90
+    assert "source[0].keep_s" in refusal(tmp_path, BASE + source + f"keep_s = {value}\n")

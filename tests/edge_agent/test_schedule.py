@@ -17,7 +17,6 @@ class Simulated:
 
     hop_ns: int
     cost_ns: int
-    live: bool = True
     drops: bool = True
     phase_ns: int = 0
     number: int = 0
@@ -33,7 +32,7 @@ class Simulated:
     def job(self, now_ns: int) -> Job:
         end_ns = self.phase_ns + (self.number + 1) * self.hop_ns
         deadline_ns = end_ns + self.hop_ns if end_ns <= now_ns else None
-        return Job(deadline_ns, self.hop_ns, self.cost_ns, self.finished_ns, self.live)
+        return Job(deadline_ns, self.hop_ns, self.cost_ns, self.finished_ns)
 
     def begin(self, now_ns: int) -> int:
         """Run the next window; return when it ends."""
@@ -79,7 +78,6 @@ def _models(draw: st.DrawFn) -> list[Simulated]:
         Simulated(
             hop_ns=draw(st.integers(1, 200)) * MS,
             cost_ns=draw(st.integers(1, 400)) * MS // 2,
-            live=draw(st.booleans()),
             drops=draw(st.booleans()),
             phase_ns=draw(st.integers(0, 50)) * MS,
         )
@@ -120,25 +118,30 @@ def test_two_slow_models_take_turns_beside_a_fast_one() -> None:
 
 def test_one_that_cannot_keep_up_takes_what_the_others_leave() -> None:
     fast = Simulated(10 * MS, MS)
-    endless = Simulated(1, 20 * MS, live=False, drops=False)
+    endless = Simulated(1, 20 * MS, drops=False)
     simulate([fast, endless], 2_000 * MS)
     assert fast.late == 0
     assert len(endless.begun) > 90
 
 
+def test_stream_without_a_pace_is_not_waited_for() -> None:
+    long, endless = Job(15, 1000, 300, 0), Job(None, 0, 2, 0)
+    assert choose([long, endless], second_free=True) == (0, Thread.FIRST)
+
+
 def test_models_that_fit_on_one_thread_stay_on_it() -> None:
-    jobs = [Job(20, 10, 2, 0, True), Job(15, 10, 3, 0, True), Job(None, 10, 1, 0, True)]
+    jobs = [Job(20, 10, 2, 0), Job(15, 10, 3, 0), Job(None, 10, 1, 0)]
     assert choose(jobs, second_free=True) == (1, Thread.FIRST)
     assert choose(jobs, second_free=False) == (1, Thread.FIRST)
 
 
 def test_of_equally_urgent_ones_the_cheaper_goes_first() -> None:
-    jobs = [Job(20, 10, 3, 0, True), Job(20, 10, 2, 0, True)]
+    jobs = [Job(20, 10, 3, 0), Job(20, 10, 2, 0)]
     assert choose(jobs, second_free=True) == (1, Thread.FIRST)
 
 
 def test_what_would_delay_another_waits_for_the_second_thread() -> None:
-    slow, fast = Job(15, 1000, 300, 0, True), Job(None, 10, 2, 0, True)
+    slow, fast = Job(15, 1000, 300, 0), Job(None, 10, 2, 0)
     assert choose([slow, fast], second_free=True) == (0, Thread.SECOND)
     assert choose([slow, fast], second_free=False) is None
     assert choose([slow], second_free=False) == (0, Thread.FIRST)

@@ -19,7 +19,7 @@ from edge_agent.store import Store
 from edge_bundle.archive import Bundle
 from edge_bundle.errors import ArtifactRefused, ConfigError
 from edge_wire.link import Message
-from edge_wire.messages import LossCause
+from edge_wire.messages import LossCause, Reason
 from tests.brokers import RunningBroker, free_port, run_broker
 from tests.edge_agent.test_updater import Agent, assert_unbroken, with_false_golden
 from tests.edge_bundle.bundles import STREAM, write_small_bundle
@@ -413,6 +413,89 @@ def test_a_recording_that_ends_is_said_and_the_agent_stays(
         # The whole recording, from its first sample on: of 14 parts each gives 9 windows.
         operator.wait_for(lambda: len(operator.seen().predictions) == 14 * 9)
     assert_unbroken(operator, agent.boot)
+
+
+# --- the worker
+
+BREAKS = """
+import itertools, sys
+from edge_agent import __main__, worker
+turn, turns = worker.Worker._turn, itertools.count()
+worker.Worker._turn = lambda self: turn(self) if next(turns) < 100 else 1 / 0
+sys.argv = ["edge-agent", "run", sys.argv[1]]
+__main__.main()
+"""
+
+
+def test_agent_that_can_infer_no_more_ends_so_that_it_is_started_anew(
+    operator: Operator, first: Bundle, tmp_path: Path
+) -> None:
+    config = operator.enrol(tmp_path, model=f'bundle = "{first.path}"')
+    command = [sys.executable, "-c", BREAKS, str(config)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    assert "ZeroDivisionError" in ended.stderr
+    assert "RuntimeError: the worker ended, and nothing is inferred" in ended.stderr
+    operator.wait_for(lambda: operator.seen().availability[-1:] == ["offline"])
+    with Agent(config) as agent:
+        operator.wait_for(lambda: agent.boot in {i.boot for i in operator.seen().infos})
+        previous = operator.seen().infos[-1].previous
+        assert previous is not None
+        assert not previous.clean
+
+
+# --- how much is kept
+
+
+def test_a_configured_bundle_has_room_for_its_windows(
+    operator: Operator, first: Bundle, tmp_path: Path
+) -> None:
+    config = operator.enrol(tmp_path, model=f'bundle = "{first.path}"', source="keep_s = 0.1")
+    with Agent(config) as agent:
+        operator.wait_for_more(5)
+    assert_unbroken(operator, agent.boot)
+
+
+def test_a_window_that_is_longer_than_what_is_kept_is_refused_with_the_key(
+    operator: Operator, second: Bundle, tmp_path: Path
+) -> None:
+    with Agent(operator.enrol(tmp_path, source="keep_s = 1.9")):
+        operator.assign(second)
+        operator.wait_for(lambda: "rejected" in operator.seen().states())
+        report = operator.seen().model()
+        assert report is not None
+        assert (report.running, report.reason) == (None, Reason.STREAM_MISMATCH)
+        assert report.detail == (
+            "the model's window is 2 s of the stream, of which 1.9 s are kept: "
+            "say more with keep_s in its [[source]]"
+        )
+
+
+def test_what_ran_before_a_restart_has_room_after_it(
+    operator: Operator, second: Bundle, tmp_path: Path
+) -> None:
+    with Agent(operator.enrol(tmp_path)):
+        operator.assign(second)
+        operator.wait_for_state("committed", second)
+    with Agent(operator.enrol(tmp_path, source="keep_s = 0.1")) as agent:
+        operator.wait_for(lambda: any(p.boot == agent.boot for p in operator.seen().predictions))
+
+
+def test_memory_that_is_not_there_is_told_by_its_key(tmp_path: Path) -> None:
+    table = """
+[[source]]
+name = "s"
+kind = "mqtt"
+topic = "t"
+paths = ["$"]
+rate_hz = 1e12
+keep_s = 600000
+channels = [{ name = "a", unit = "g" }]
+"""
+    config = Operator("mqtt://127.0.0.1:1").enrol(tmp_path, more=table)
+    with pytest.raises(ConfigError, match=r"keep_s: no memory for 6\d* samples of 's'") as refused:
+        Service(load_config(config))
+    assert "source[1]" in str(refused.value)
 
 
 # --- what is wrong from the beginning

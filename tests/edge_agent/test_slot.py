@@ -11,10 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_agent.clock import WallClock
+from edge_agent.reader import Reader
 from edge_agent.ring import MAX_BREAKS, Chunk, Ring
 from edge_agent.slot import Late, Loaded, Made, Slot
 from edge_bundle.errors import ModelRefused
 from edge_bundle.inference import Inference
+from edge_bundle.manifest import Stream
 from edge_bundle.recording import read_recordings
 from edge_bundle.window import window_starts
 from tests.edge_agent.echo import MS, Bench, EchoModel, echo, read
@@ -429,6 +431,57 @@ def test_window_larger_than_the_memory_leaves_nothing_running_where_nothing_ran(
     bench.work()
     bench.push(10)
     assert len(bench.work()) == 1
+
+
+def test_model_that_is_refused_leaves_nothing_that_goes_on_resampling() -> None:
+    bench = Bench(64, echo(10, 10, rate_hz=500.0, resample="linear"))
+    running = set(bench.ring.followers)
+    bench.slot.offer(echo(33, 10, "2.0.0", rate_hz=250.0, resample="linear"), trial=True)
+    bench.push(20)
+    bench.work()
+    assert [v for v, _ in bench.unhealthy] == ["2.0.0"]
+    assert set(bench.ring.followers) == running
+
+
+@pytest.mark.parametrize("trial", [True, False])
+def test_change_that_breaks_off_is_taken_back(trial: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(64, echo(10, 10))
+    change = Reader.change
+
+    def fail_once(reader: Reader, stream: Stream) -> bool:
+        change(reader, stream)
+        monkeypatch.setattr(Reader, "change", change)
+        raise MemoryError("no room for its windows")
+
+    bench.push(10)
+    bench.work()
+    monkeypatch.setattr(Reader, "change", fail_once)
+    other = echo(20, 20, "2.0.0", rate_hz=500.0, resample="linear")
+    bench.slot.offer(other, trial=trial)
+    bench.work()
+    assert bench.unhealthy == [("2.0.0", "MemoryError: no room for its windows")]
+    assert not bench.ring.followers
+    bench.push(20)
+    bench.work()
+    assert [p.model.version for p in bench.predictions] == ["1.0.0"] * 3
+    assert bench.windows[0] == (0, 9)
+    assert all(last - first == 9 for first, last in bench.windows)
+
+
+def test_first_model_whose_change_breaks_off_leaves_nothing_running(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(_reader: Reader, _stream: Stream) -> bool:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Reader, "change", fail)
+        bench = Bench(64, echo(10, 10))
+    bench.push(20)
+    assert bench.work() == []
+    assert bench.slot.running is None
+    assert bench.slot.idle(bench.ring)
+    assert len(bench.unhealthy) == 1
 
 
 def test_refusal_raised_by_the_owner_comes_through() -> None:

@@ -821,6 +821,25 @@ def test_a_model_for_another_stream_than_there_is_now_does_not_run(
         assert bench.life.report().reason is Reason.STREAM_MISMATCH
 
 
+def test_where_nothing_runs_any_more_the_report_says_so_and_the_log_why(
+    stored: Path, releases: dict[str, Bundle], caplog: pytest.LogCaptureFixture
+) -> None:
+    record(stored, releases, State.COMMITTED, running="1")
+    bench = Bench(stored)
+    assert bench.resume() == "1.0.0"
+    (loaded, _, _) = bench.slot._offered or (None, None, None)
+    assert loaded is not None
+    for _window in range(3):
+        bench.updater.on_unhealthy(bench.slot, loaded, "no room for its windows")
+    bench.updater._hear_verdicts()
+    report = bench.life.report()
+    assert (report.running, report.state) == (None, "rolled_back")
+    assert report.detail == "no room for its windows"
+    assert [r.getMessage() for r in caplog.records] == [
+        f"model watch: {releases['1'].sha256}.bundle is left: no room for its windows"
+    ]
+
+
 def test_a_lost_record_leaves_a_device_that_can_be_told_again(
     stored: Path, releases: dict[str, Bundle]
 ) -> None:

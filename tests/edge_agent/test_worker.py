@@ -1,13 +1,17 @@
 """One thread infers for all streams, in turn, and ends when it is told."""
 
 import threading
+from collections.abc import Callable
+from time import monotonic, sleep
+
+import pytest
 
 from edge_agent.clock import WallClock
-from edge_agent.feed import Feed
+from edge_agent.feed import Feed, Policy
 from edge_agent.ring import Ring
 from edge_agent.slot import Made, Slot
 from edge_agent.worker import Worker
-from tests.edge_agent.echo import echo, seen
+from tests.edge_agent.echo import echo, read, seen
 from tests.edge_agent.test_feed import PATIENCE_S, chunk, make_feed
 
 
@@ -72,7 +76,8 @@ def test_model_offered_while_nothing_comes_takes_its_place() -> None:
     assert slot.running.bundle.manifest.version == "2.0.0"
 
 
-def test_slow_model_does_not_keep_a_fast_one_waiting() -> None:
+@pytest.mark.parametrize("policy", ["drop_oldest", "block"])
+def test_slow_model_does_not_keep_a_fast_one_waiting(policy: Policy) -> None:
     begun, finish = threading.Event(), threading.Event()
 
     def hang(call: int) -> bool:
@@ -83,7 +88,7 @@ def test_slow_model_does_not_keep_a_fast_one_waiting() -> None:
             threading.Event().wait(0.05)
         return False
 
-    slow, fast = make_feed(100, "drop_oldest", echo(10, 10, fails=hang)), fast_feed()
+    slow, fast = make_feed(100, "drop_oldest", echo(10, 10, fails=hang)), fast_feed(policy)
     wake, inbox = threading.Event(), Inbox(7)
     worker = Worker([slow, fast], wake, inbox.give)
     worker.start()
@@ -104,8 +109,123 @@ def test_slow_model_does_not_keep_a_fast_one_waiting() -> None:
     assert [seen(m)[0] for m in inbox.made if m.stream == "s"] == [0, 10]
 
 
-def fast_feed() -> Feed:
-    feed = Feed("fast", Ring(1000, 1, 1000.0), "drop_oldest", threading.Event())
+def test_one_bad_moment_costs_one_window(caplog: pytest.LogCaptureFixture) -> None:
+    def give(made: Made) -> None:
+        if len(given) in bad:
+            bad.discard(len(given))
+            raise MemoryError("one bad moment")
+        given.append(made)
+
+    bad, given = {2, 3, 5}, list[Made]()
+    feed = make_feed(1000, "block", echo(10, 10))
+    (slot,) = feed.slots
+    wake = threading.Event()
+    worker = Worker([feed], wake, give)
+    worker.start()
+    feed.put(chunk(0, 100))
+    wait_for(lambda: len(given) == 7, wake)
+    worker.stop()
+    assert [seen(m)[0] for m in given] == [0, 10, 30, 50, 60, 80, 90]
+    assert [read(m).quality for m in given] == ["ok", "ok", "gap", "gap", "ok", "gap", "ok"]
+    assert slot.tally.failed == 3
+    assert [r.getMessage() for r in caplog.records] == ["model echo0: a window failed"]
+
+
+def test_whatever_goes_wrong_with_the_windows_of_a_trial_ends_it() -> None:
+    def give(made: Made) -> None:
+        if read(made).model.version == "2.0.0":
+            raise ValueError("it cannot be sent")
+        given.append(read(made).model.version)
+
+    left: list[str] = []
+    given = list[str]()
+    feed = Feed("s", Ring(1000, 1, 1000.0), "block", threading.Event())
+    slot = Slot("echo", "s", "boot", WallClock(), lambda _slot, _loaded, why: left.append(why))
+    feed.add(slot)
+    slot.offer(echo(10, 10))
+    feed.take(slot)
+    slot.offer(echo(10, 10, "2.0.0"), trial=True)
+    wake = threading.Event()
+    worker = Worker([feed], wake, give)
+    worker.start()
+    feed.put(chunk(0, 30))
+    wait_for(lambda: len(given) == 2, wake)
+    worker.stop()
+    assert left == ["ValueError: it cannot be sent"]
+    assert given == ["1.0.0", "1.0.0"]
+
+
+def test_model_whose_windows_cannot_be_taken_keeps_no_other_waiting(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def take(_ring: Ring) -> bool:
+        raise IndexError("nobody thought of this")
+
+    broken, good = (make_feed(1000, "block", echo(10, 10)) for _ in range(2))
+    monkeypatch.setattr(broken.slots[0], "take", take)
+    wake, inbox = threading.Event(), Inbox(10)
+    worker = Worker([broken, good], wake, inbox.give)
+    worker.start()
+    for feed in (broken, good):
+        feed.put(chunk(0, 100))
+    wait_for(lambda: len(inbox.made) == 10, wake)
+    worker.stop()
+    assert broken.slots[0].tally.failed
+    assert len(caplog.records) == 1
+
+
+def test_long_window_that_goes_wrong_is_not_the_last_of_its_model() -> None:
+    def give(made: Made) -> None:
+        if made.stream == "s" and len(inbox.made) >= 2:
+            slow_given.append(made)
+            raise MemoryError("one bad moment")
+        inbox.give(made)
+
+    def last(_call: int) -> bool:
+        sleep(0.05)
+        return False
+
+    slow_given: list[Made] = []
+    slow = make_feed(1000, "drop_oldest", echo(10, 10, fails=last))
+    wake, inbox = threading.Event(), Inbox(2)
+    worker = Worker([slow, fast_feed("drop_oldest")], wake, give)
+    worker.start()
+    slow.put(chunk(0, 10))
+    worker._places[1][0].put(chunk(0, 10))
+    wait_for(lambda: len(inbox.made) == 2, wake)
+    slow.put(chunk(10, 30))
+    wait_for(lambda: len(slow_given) == 3, wake)
+    assert worker._second is not None
+    worker.stop()
+    assert [seen(m)[0] for m in slow_given] == [10, 20, 30]
+
+
+def test_what_ends_a_thread_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def end(*_more: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    feeds = [make_feed(1000, "block", echo(10, 10)) for _ in range(2)]
+    told: list[BaseException] = []
+    monkeypatch.setattr(feeds[0], "job", end)
+    wake = threading.Event()
+    worker = Worker(feeds, wake, lambda _made: None, told.append)
+    worker.start()
+    wait_for(lambda: bool(told), wake)
+    worker.stop()
+    assert [str(e) for e in told] == ["a bug"]
+
+
+def wait_for(done: Callable[[], bool], wake: threading.Event) -> None:
+    """Wake a worker until something has happened."""
+    until_s = monotonic() + PATIENCE_S
+    while not done():
+        assert monotonic() < until_s
+        wake.set()
+        sleep(0.01)
+
+
+def fast_feed(policy: Policy) -> Feed:
+    feed = Feed("fast", Ring(1000, 1, 1000.0), policy, threading.Event())
     slot = Slot("echo", "fast", "boot", WallClock())
     slot.late = "keep"
     slot.offer(echo(10, 10))

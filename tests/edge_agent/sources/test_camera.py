@@ -268,8 +268,8 @@ def test_library_that_is_missing_is_named_with_its_extra(
 )
 def test_memory_holds_whole_frames(tmp_path: Path, table: str, frames: int) -> None:
     source = open_camera(tmp_path, "v.avi", f"rate_hz = {FPS}\n{table}")
-    config = load_config(tmp_path / "edge.toml").config
-    feed = make_feeds(config, {"a": source.shape}, threading.Event())["a"]
+    loaded = load_config(tmp_path / "edge.toml")
+    feed = make_feeds(loaded, {"a": source.shape}, threading.Event())["a"]
     assert vars(feed)["_ring"].capacity == frames * 192
 
 
@@ -287,8 +287,8 @@ def test_model_that_is_late_has_the_newest_frame_whole_and_counts_the_others() -
 def test_memory_of_large_frames_is_bounded(tmp_path: Path) -> None:
     table = 'rate_hz = 30.0\npolicy = "drop_oldest"\n'
     open_camera(tmp_path, "v.avi", table)
-    config = load_config(tmp_path / "edge.toml").config
+    loaded = load_config(tmp_path / "edge.toml")
     pixels = 640 * 480
     shape = StreamShape(30.0 * pixels, NATIVE, block=pixels)
-    feed = make_feeds(config, {"a": shape}, threading.Event())["a"]
+    feed = make_feeds(loaded, {"a": shape}, threading.Event())["a"]
     assert vars(feed)["_ring"].capacity == 4 * pixels
