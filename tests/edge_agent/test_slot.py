@@ -18,6 +18,7 @@ from edge_bundle.errors import ModelRefused
 from edge_bundle.inference import Inference
 from edge_bundle.manifest import Stream
 from edge_bundle.recording import read_recordings
+from edge_bundle.tensor import Float32Array
 from edge_bundle.window import window_starts
 from tests.edge_agent.echo import MS, Bench, EchoModel, echo, read
 from tests.edge_bundle.bundles import RECORDING, STREAM, write_watch_bundle
@@ -448,8 +449,8 @@ def test_change_that_breaks_off_is_taken_back(trial: bool, monkeypatch: pytest.M
     bench = Bench(64, echo(10, 10))
     change = Reader.change
 
-    def fail_once(reader: Reader, stream: Stream) -> bool:
-        change(reader, stream)
+    def fail_once(reader: Reader, stream: Stream, window: Float32Array | None) -> bool:
+        change(reader, stream, window)
         monkeypatch.setattr(Reader, "change", change)
         raise MemoryError("no room for its windows")
 
@@ -471,7 +472,7 @@ def test_change_that_breaks_off_is_taken_back(trial: bool, monkeypatch: pytest.M
 def test_first_model_whose_change_breaks_off_leaves_nothing_running(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def fail(_reader: Reader, _stream: Stream) -> bool:
+    def fail(_reader: Reader, _stream: Stream, _window: Float32Array | None) -> bool:
         raise MemoryError
 
     with monkeypatch.context() as patch:
