@@ -11,8 +11,8 @@ from edge_bundle.features.runner import Fresh, Result
 from edge_bundle.tensor import Float32Array
 
 Length = Annotated[int, Meta(ge=1, le=MAX_FFT)]
-FRAMES_AT_ONCE: Final = 16
-"""Of one channel and 512 samples they stay in a small processor's cache."""
+AT_ONCE: Final = 1 << 15
+"""Samples transformed at once, 64 frames of 512: more take more memory, and save little time."""
 
 
 class Spectrogram(Struct, frozen=True, tag_field="kind", tag="spectrogram"):
@@ -58,12 +58,15 @@ class SpectrogramRunner:
         after = step.after(form)
         self.result = Result(after)
         self._frame, self._step, self._frames = step.frame, step.step, after.rows
-        self._root = step.power == 1
-        self._taper = taper(step.window, step.frame)
-        self._shape = form.columns, after.bins
-        at_once = min(after.rows, FRAMES_AT_ONCE)
+        self._squares = step.power == 2
+        self._taper = taper(step.window, step.frame).astype(np.float32)
+        # Parts of the same size: the last one must not be a single frame.
+        parts = -(-after.rows * form.columns * step.length // AT_ONCE)
+        at_once = -(-after.rows // min(parts, after.rows))
         self._fft = Fft((at_once, form.columns, step.length))
-        self._framed = self._fft.input[:, :, : step.frame]
+        self._to_transform = self._fft.input[:, :, : step.frame]
+        self._framed = np.empty((at_once, form.columns, step.frame), np.float32)
+        self._spectra = np.empty((at_once, form.columns, after.bins), np.complex64)
         used = (at_once - 1) * step.step + step.frame
         self._samples = np.empty((form.columns, used), np.float32)
         row, item = self._samples.strides
@@ -91,7 +94,11 @@ class SpectrogramRunner:
         count = len(out)
         used = (count - 1) * self._step + self._frame
         np.copyto(self._samples[:, :used], values[begin : begin + used].T)
-        np.multiply(self._view[:count], self._taper, out=self._framed[:count])
-        self._fft.power(count, out.reshape(count, *self._shape))
-        if self._root:
-            np.sqrt(out, out=out)
+        framed, spectra = self._framed[:count], self._spectra[:count]
+        # One type in each step: where they are mixed, NumPy takes memory for buffers.
+        np.multiply(self._view[:count], self._taper, out=framed)
+        np.copyto(self._to_transform[:count], framed)
+        np.copyto(spectra, self._fft.transform(count), casting="same_kind")
+        np.abs(spectra, out=out.reshape(spectra.shape))
+        if self._squares:
+            np.square(out, out=out)
