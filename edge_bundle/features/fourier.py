@@ -67,7 +67,8 @@ class WholeFft:
     def __init__(self, kind: Taper, rows: int, columns: int) -> None:
         """Prepare the memory."""
         self.taper = taper(kind, rows)
-        self._tapers = kind != "none"
+        # As large as what it is multiplied with: NumPy takes memory where it has to repeat.
+        self._tapers = None if kind == "none" else np.tile(self.taper, (columns, 1))
         self._fft = Fft((columns, rows))
         self._magnitudes = np.empty((columns, rows // 2 + 1))
 
@@ -75,6 +76,6 @@ class WholeFft:
         """Return float64 [columns, bins] of float32 [rows, columns]; it may be written to."""
         samples = self._fft.input
         np.copyto(samples, values.T)  # first: NumPy buffers where it mixes types
-        if self._tapers:
-            np.multiply(samples, self.taper, out=samples)
+        if self._tapers is not None:
+            np.multiply(samples, self._tapers, out=samples)
         return np.abs(self._fft.transform(len(samples)), out=self._magnitudes)

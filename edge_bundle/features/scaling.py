@@ -98,21 +98,19 @@ def _in_two(
 ) -> RowRunner:
     """Return what does two things to each value, with a number for all columns or one for each."""
     (begin, one), (end, other) = first, second
-    most = max(1, AT_ONCE // form.columns)
-    count = next(n for n in range(min(form.rows, most), 0, -1) if form.rows % n == 0)
-    block = count, form.columns
+    numbers = np.asarray(one, np.float32), np.asarray(other, np.float32)
+    alike = all(given.size == 1 for given in numbers)
+    at_once = form.rows if alike else min(form.rows, max(1, AT_ONCE // form.columns))
     ones, others = (
-        np.broadcast_to(np.asarray(numbers, np.float32), block).copy() for numbers in (one, other)
+        given.reshape(1) if alike else np.broadcast_to(given, (at_once, form.columns)).copy()
+        for given in numbers
     )
 
     def work(values: Float32Array, out: Float32Array) -> None:
-        rows = len(values)
-        if rows > count and rows % count == 0:
-            values, out, rows = values.reshape(-1, *block), out.reshape(-1, *block), count
-        elif rows > count:
-            rows = 1
-        begin(values, ones[:rows], out=out)
-        end(out, others[:rows], out=out)
+        for start in range(0, len(out), at_once):
+            part = out[start : start + at_once]
+            begin(values[start : start + at_once], ones[: len(part)], out=part)
+            end(part, others[: len(part)], out=part)
 
     return RowRunner(form, work)
 
