@@ -48,6 +48,11 @@ class Reader:
         self._breaks_seen = 0
         self._lost_seen = 0
 
+    @property
+    def breaks(self) -> int:
+        """How many breaks of the stream are behind the window."""
+        return self._breaks_seen
+
     def at(self, ring: Ring) -> Ring:
         """Return the ring that the windows come from: the stream's own, or a branch of it."""
         return ring if self._branch is None else self._branch.ring

@@ -239,7 +239,7 @@ class Slot:
                 if broken:
                     inference.reset()
                 if self._share is not None:
-                    self._share.start = reader.start
+                    self._share.start, self._share.breaks = reader.start, reader.breaks
                 decision = inference.decide(reader.window, None if broken else reader.fresh)
             except Exception as error:  # whatever a model does, the other models go on
                 refused = isinstance(error, ArtifactRefused)

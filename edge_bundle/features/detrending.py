@@ -28,19 +28,18 @@ class DetrendRunner:
         times = np.arange(form.rows) - (form.rows - 1) / 2
         # [2, rows] times [rows, columns] gives each column's mean and slope.
         self._fit = np.stack([np.full(form.rows, 1 / form.rows), times / np.dot(times, times)])
-        self._times = times[:, None]
-        self._linear = step.trend == "linear"
+        self._line = np.stack([np.ones(form.rows), times], axis=1)
+        if step.trend == "constant":
+            self._fit, self._line = self._fit[:1], self._line[:, :1]
         self._work = np.empty((form.rows, form.columns))
-        self._line = np.empty((form.rows, form.columns))
-        self._found = np.empty((2, form.columns))
+        self._trend = np.empty((form.rows, form.columns))
+        self._found = np.empty((len(self._fit), form.columns))
         self._out = np.empty((form.rows, form.columns), np.float32)
 
     def run(self, values: Float32Array, _fresh: Fresh) -> tuple[Float32Array, Fresh]:
         np.copyto(self._work, values)
         np.matmul(self._fit, self._work, out=self._found)
-        np.subtract(self._work, self._found[0], out=self._work)
-        if self._linear:
-            np.multiply(self._times, self._found[1], out=self._line)
-            np.subtract(self._work, self._line, out=self._work)
+        np.matmul(self._line, self._found, out=self._trend)
+        np.subtract(self._work, self._trend, out=self._work)
         np.copyto(self._out, self._work, casting="same_kind")
         return self._out, None

@@ -1,14 +1,17 @@
-"""Power of preallocated real spectra, and the tapers that are put before them. Pure.
+"""Preallocated real spectra, and the tapers that are put before them. Pure.
 
 In float64 inside: it is as fast here as float32, and the same with NumPy 1 and 2.
 """
 
-from typing import Any, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from edge_bundle.tensor import Float32Array
+
 Float64Array: TypeAlias = npt.NDArray[np.float64]
+Complex128Array: TypeAlias = npt.NDArray[np.complex128]
 Taper = Literal["none", "hann", "hann_symmetric", "hamming", "hamming_symmetric"]
 MAX_FFT: Final = 1 << 15
 
@@ -40,22 +43,39 @@ class Fft:
             shape: of what is transformed, along its last axis.
         """
         self.input: Float64Array = np.zeros(shape)
-        """To be written; only as much as is given to ``power``."""
-        bins = (*shape[:-1], shape[-1] // 2 + 1)
-        self._spectra = np.empty(bins, np.complex128)
-        self._parts = self._spectra.view(np.float64).reshape(*bins, 2)
+        """To be written; only as much as is given to ``transform``."""
+        self._spectra = np.empty((*shape[:-1], shape[-1] // 2 + 1), np.complex128)
 
-    def power(self, count: int, out: npt.NDArray[Any]) -> None:
-        """Write the squared magnitudes of the first ``count`` inputs.
+    def transform(self, count: int) -> Complex128Array:
+        """Return the spectra of the first ``count`` inputs, until the next call.
 
         Args:
             count: along the first axis.
-            out: float32 or float64 [count, ..., bins].
+        Returns: complex128 [count, ..., bins].
         """
-        spectra, parts = self._spectra[:count], self._parts[:count]
+        spectra = self._spectra[:count]
         if WRITES_OUT:
             np.fft.rfft(self.input[:count], out=spectra)
         else:
             spectra[...] = np.fft.rfft(self.input[:count])
-        np.square(parts, out=parts)
-        np.add(parts[..., 0], parts[..., 1], out=out, casting="same_kind")
+        return spectra
+
+
+class WholeFft:
+    """The magnitudes of a window's columns, each transformed as a whole."""
+
+    def __init__(self, kind: Taper, rows: int, columns: int) -> None:
+        """Prepare the memory."""
+        self.taper = taper(kind, rows)
+        # As large as what it is multiplied with: NumPy takes memory where it has to repeat.
+        self._tapers = None if kind == "none" else np.tile(self.taper, (columns, 1))
+        self._fft = Fft((columns, rows))
+        self._magnitudes = np.empty((columns, rows // 2 + 1))
+
+    def run(self, values: Float32Array) -> Float64Array:
+        """Return float64 [columns, bins] of float32 [rows, columns]; it may be written to."""
+        samples = self._fft.input
+        np.copyto(samples, values.T)  # first: NumPy buffers where it mixes types
+        if self._tapers is not None:
+            np.multiply(samples, self._tapers, out=samples)
+        return np.abs(self._fft.transform(len(samples)), out=self._magnitudes)

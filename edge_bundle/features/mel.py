@@ -118,7 +118,11 @@ def dct_weights(step: Dct, bins: int) -> Float64Array:
 
 def mel(step: Mel, form: Form) -> RowRunner:
     """Compile the step."""
-    return multiply(mel_weights(step, form), step.after(form))
+    weights = mel_weights(step, form)
+    heard = np.flatnonzero(weights.any(axis=1))
+    # Where there are no bands the spectrum is not read.
+    bins = slice(heard[0], heard[-1] + 1) if len(heard) else slice(None)
+    return multiply(weights, step.after(form), bins)
 
 
 def dct(step: Dct, form: Form) -> RowRunner:

@@ -39,19 +39,20 @@ def mix(step: Mix, form: Form) -> RowRunner:
     return multiply(np.asarray(step.weights, np.float64).T, step.after(form))
 
 
-def multiply(weights: Float64Array, after: Form) -> RowRunner:
+def multiply(weights: Float64Array, after: Form, read: slice = slice(None)) -> RowRunner:
     """Return the product of each channel's part of a row with the same weights.
 
     Args:
         weights: float64 [taken, given]; a row has one part of ``taken`` values, or several.
         after: what comes of it.
+        read: which of the ``taken`` values have weights at all.
     """
-    table = weights.astype(np.float32)
-    taken, given = table.shape
+    taken, given = weights.shape
+    table = weights[read].astype(np.float32)
     at_once = max(1, ONE_THREAD // table.size)
 
     def work(values: Float32Array, out: Float32Array) -> None:
-        rows, results = values.reshape(-1, taken), out.reshape(-1, given)
+        rows, results = values.reshape(-1, taken)[:, read], out.reshape(-1, given)
         for start in range(0, len(rows), at_once):
             end = start + at_once
             np.matmul(rows[start:end], table, out=results[start:end])

@@ -1,6 +1,6 @@
 """Steps that change each value by itself, or all of a window alike. Pure."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import numpy as np
 from msgspec import Meta, Struct
@@ -76,39 +76,59 @@ class Log(Struct, frozen=True, tag_field="kind", tag="log"):
 LOGARITHMS = {"e": np.log, 2: np.log2, 10: np.log10}
 
 
+AT_ONCE: Final = 4096
+"""Values that columns' numbers are repeated for: NumPy is slow where it begins anew each row."""
+
+
 def standardise(step: Standardise, form: Form) -> RowRunner:
     """Compile the step."""
-    mean = np.asarray(step.mean, np.float32)
     factor = np.float32(1) / np.asarray(step.std, np.float32)
-
-    def work(values: Float32Array, out: Float32Array) -> None:
-        np.subtract(values, mean, out=out)
-        np.multiply(out, factor, out=out)
-
-    return RowRunner(form, work)
+    return _in_two(form, (np.subtract, step.mean), (np.multiply, factor))
 
 
 def scale(step: Scale, form: Form) -> RowRunner:
     """Compile the step."""
-    factor, offset = np.asarray(step.factor, np.float32), np.asarray(step.offset, np.float32)
+    return _in_two(form, (np.multiply, step.factor), (np.add, step.offset))
+
+
+def _in_two(
+    form: Form,
+    first: tuple[np.ufunc, float | PerColumn],
+    second: tuple[np.ufunc, float | PerColumn | Float32Array],
+) -> RowRunner:
+    """Return what does two things to each value, with a number for all columns or one for each."""
+    (begin, one), (end, other) = first, second
+    numbers = np.asarray(one, np.float32), np.asarray(other, np.float32)
+    alike = all(given.size == 1 for given in numbers)
+    at_once = form.rows if alike else min(form.rows, max(1, AT_ONCE // form.columns))
+    ones, others = (
+        given.reshape(1) if alike else np.broadcast_to(given, (at_once, form.columns)).copy()
+        for given in numbers
+    )
 
     def work(values: Float32Array, out: Float32Array) -> None:
-        np.multiply(values, factor, out=out)
-        np.add(out, offset, out=out)
+        for start in range(0, len(out), at_once):
+            part = out[start : start + at_once]
+            begin(values[start : start + at_once], ones[: len(part)], out=part)
+            end(part, others[: len(part)], out=part)
 
     return RowRunner(form, work)
 
 
 def log(step: Log, form: Form) -> RowRunner:
     """Compile the step."""
-    offset, floor = np.float32(step.offset), np.float32(step.floor)
-    logarithm, factor = LOGARITHMS[step.base], np.float32(step.factor)
+    # Arrays of one number: NumPy takes them faster than numbers.
+    offset, floor, factor = (
+        np.asarray(number, np.float32) for number in (step.offset, step.floor, step.factor)
+    )
+    logarithm, shifts, scales = LOGARITHMS[step.base], step.offset != 0, step.factor != 1
 
     def work(values: Float32Array, out: Float32Array) -> None:
-        np.add(values, offset, out=out)
-        np.maximum(out, floor, out=out)
+        if shifts:
+            values = np.add(values, offset, out=out)
+        np.maximum(values, floor, out=out)
         logarithm(out, out=out)
-        if factor != 1:
+        if scales:
             np.multiply(out, factor, out=out)
 
     return RowRunner(form, work)

@@ -11,8 +11,8 @@ from edge_bundle.features.runner import Fresh, Result
 from edge_bundle.tensor import Float32Array
 
 Length = Annotated[int, Meta(ge=1, le=MAX_FFT)]
-FRAMES_AT_ONCE: Final = 16
-"""Of one channel and 512 samples they stay in a small processor's cache."""
+AT_ONCE: Final = 1 << 15
+"""Samples transformed at once, 64 frames of 512: more take more memory, and save little time."""
 
 
 class Spectrogram(Struct, frozen=True, tag_field="kind", tag="spectrogram"):
@@ -52,27 +52,24 @@ class Spectrogram(Struct, frozen=True, tag_field="kind", tag="spectrogram"):
 
 
 class SpectrogramRunner:
-    """Transforms frames, several at once, out of samples of its own."""
+    """Transforms frames, many at once, and keeps the spectra of those that are not new."""
 
     def __init__(self, step: Spectrogram, form: Form) -> None:
         after = step.after(form)
         self.result = Result(after)
         self._frame, self._step, self._frames = step.frame, step.step, after.rows
-        self._root = step.power == 1
-        self._taper = taper(step.window, step.frame)
-        self._shape = form.columns, after.bins
-        at_once = min(after.rows, FRAMES_AT_ONCE)
-        self._fft = Fft((at_once, form.columns, step.length))
-        self._framed = self._fft.input[:, :, : step.frame]
-        used = (at_once - 1) * step.step + step.frame
-        self._samples = np.empty((form.columns, used), np.float32)
-        row, item = self._samples.strides
-        self._view = np.lib.stride_tricks.as_strided(
-            self._samples,
-            (at_once, form.columns, step.frame),
-            (step.step * item, row, item),
-            writeable=False,
-        )
+        self._squares = step.power == 2
+        # Parts of the same size: the last one must not be a single frame.
+        parts = -(-after.rows * form.columns * step.length // AT_ONCE)
+        self._at_once = -(-after.rows // min(parts, after.rows))
+        self._fft = Fft((self._at_once, form.columns, step.length))
+        # As large as what it is multiplied with: NumPy takes memory where it has to repeat.
+        self._taper = np.zeros_like(self._fft.input)
+        self._taper[:, :, : step.frame] = taper(step.window, step.frame)
+        self._spectra = np.empty((self._at_once, form.columns, after.bins), np.complex64)
+        item = self._spectra.real.itemsize
+        self._row_bytes = form.columns * item
+        self._strides = step.step * self._row_bytes, item, self._row_bytes
 
     def run(self, values: Float32Array, fresh: Fresh) -> tuple[Float32Array, Fresh]:
         aligned = fresh is not None and fresh % self._step == 0
@@ -81,17 +78,21 @@ class SpectrogramRunner:
             new = None  # a frame between the windows is in neither
         first = 0 if new is None else self._frames - new
         out = self.result.open(self._frames - first)
-        at_once = len(self._view)
-        for start in range(0, len(out), at_once):
-            part = out[start : start + at_once]
+        values = np.ascontiguousarray(values)
+        for start in range(0, len(out), self._at_once):
+            part = out[start : start + self._at_once]
             self._transform(values, (first + start) * self._step, part)
         return self.result.values, new
 
     def _transform(self, values: Float32Array, begin: int, out: Float32Array) -> None:
         count = len(out)
-        used = (count - 1) * self._step + self._frame
-        np.copyto(self._samples[:, :used], values[begin : begin + used].T)
-        np.multiply(self._view[:count], self._taper, out=self._framed[:count])
-        self._fft.power(count, out.reshape(count, *self._shape))
-        if self._root:
-            np.sqrt(out, out=out)
+        samples, spectra = self._fft.input[:count], self._spectra[:count]
+        shape = count, samples.shape[1], self._frame
+        frames = np.ndarray(shape, np.float32, values, begin * self._row_bytes, self._strides)
+        # One type in each step: where they are mixed, NumPy takes memory for buffers.
+        np.copyto(samples[:, :, : self._frame], frames)
+        np.multiply(samples, self._taper[:count], out=samples)
+        np.copyto(spectra, self._fft.transform(count), casting="same_kind")
+        np.abs(spectra, out=out.reshape(spectra.shape))
+        if self._squares:
+            np.square(out, out=out)

@@ -7,7 +7,7 @@ import numpy as np
 from msgspec import Meta, Struct
 
 from edge_bundle.features.form import Form, Misfit
-from edge_bundle.features.fourier import Fft, Taper, taper
+from edge_bundle.features.fourier import Taper, WholeFft
 from edge_bundle.features.runner import Fresh
 from edge_bundle.tensor import Float32Array
 
@@ -75,18 +75,15 @@ class SpectrumRunner:
 
     def __init__(self, step: Spectrum, form: Form) -> None:
         after = step.after(form)
-        self._fft = Fft((form.columns, form.rows))
-        self._taper = taper(step.window, form.rows)
-        self._power = np.empty((form.columns, after.rows))
-        self._root = step.of == "magnitude"
+        self._fft = WholeFft(step.window, form.rows, form.columns)
+        self._squares = step.of == "power"
         self._out = np.empty((after.rows, after.columns), np.float32)
 
     def run(self, values: Float32Array, _fresh: Fresh) -> tuple[Float32Array, Fresh]:
-        np.multiply(values.T, self._taper, out=self._fft.input)
-        self._fft.power(len(self._power), self._power)
-        if self._root:
-            np.sqrt(self._power, out=self._power)
-        np.copyto(self._out, self._power.T, casting="same_kind")
+        found = self._fft.run(values)
+        if self._squares:
+            np.square(found, out=found)
+        np.copyto(self._out, found.T, casting="same_kind")
         return self._out, None
 
 
@@ -95,15 +92,13 @@ class BandPowerRunner:
 
     def __init__(self, step: BandPower, form: Form) -> None:
         bands = len(step.edges_hz) - 1
-        self._fft = Fft((form.columns, form.rows))
-        self._taper = taper(step.window, form.rows)
-        self._power = np.empty((form.columns, form.rows // 2 + 1))
+        self._fft = WholeFft(step.window, form.rows, form.columns)
         # One-sided: all but 0 Hz and half the rate stand for two frequencies.
         share = np.full(form.rows // 2 + 1, 2.0)
         share[0] = 1.0
         if form.rows % 2 == 0:
             share[-1] = 1.0
-        share /= form.rows * np.square(self._taper).sum()
+        share /= form.rows * np.square(self._fft.taper).sum()
         self._bands = np.zeros((len(share), bands))
         for band in range(bands):
             first, end = step.bins(form, band)
@@ -112,8 +107,8 @@ class BandPowerRunner:
         self._out = np.empty((1, form.columns * bands), np.float32)
 
     def run(self, values: Float32Array, _fresh: Fresh) -> tuple[Float32Array, Fresh]:
-        np.multiply(values.T, self._taper, out=self._fft.input)
-        self._fft.power(len(self._power), self._power)
-        np.matmul(self._power, self._bands, out=self._sums)
+        found = self._fft.run(values)
+        np.square(found, out=found)
+        np.matmul(found, self._bands, out=self._sums)
         np.copyto(self._out, self._sums.reshape(1, -1), casting="same_kind")
         return self._out, None

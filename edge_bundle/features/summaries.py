@@ -3,6 +3,7 @@
 from typing import Annotated, Literal
 
 import numpy as np
+import numpy.typing as npt
 from msgspec import Meta, Struct
 
 from edge_bundle.features.form import Form, Misfit
@@ -10,6 +11,7 @@ from edge_bundle.features.fourier import Float64Array
 from edge_bundle.features.runner import Fresh
 from edge_bundle.tensor import Float32Array
 
+BoolArray = npt.NDArray[np.bool_]
 Statistic = Literal["mean", "std", "rms", "peak_to_peak", "min", "max", "median", "zero_crossings"]
 
 
@@ -44,6 +46,9 @@ class StatisticsRunner:
         self._values = np.empty((form.columns, form.rows))
         self._sorted = np.empty((form.columns, form.rows))
         self._below = np.empty((form.columns, form.rows), np.bool_)
+        self._crosses = np.empty((form.columns, form.rows - 1), np.bool_)
+        self._apart = np.empty((form.columns, form.rows))
+        self._lowest = np.empty(form.columns)
         self._found = np.empty((form.columns, count))
         self._out = np.empty((1, form.columns * count), np.float32)
         self._ranks = [_place(p, form.rows) for p in step.percentiles]
@@ -78,12 +83,17 @@ class StatisticsRunner:
             case "mean":
                 values.mean(axis=1, out=out)
             case "std":
-                values.std(axis=1, out=out)
+                values.mean(axis=1, out=out)
+                # Column by column: NumPy takes memory where it has to repeat.
+                for column, mean, apart in zip(values, out, self._apart, strict=True):
+                    np.subtract(column, mean, out=apart)
+                _write_rms(self._apart, out)
             case "rms":
-                np.einsum("ij,ij->i", values, values, out=out)
-                np.sqrt(np.divide(out, values.shape[1], out=out), out=out)
+                _write_rms(values, out)
             case "peak_to_peak":
-                np.subtract(values.max(axis=1), values.min(axis=1), out=out)
+                values.min(axis=1, out=self._lowest)
+                values.max(axis=1, out=out)
+                np.subtract(out, self._lowest, out=out)
             case "min":
                 values.min(axis=1, out=out)
             case "max":
@@ -92,7 +102,18 @@ class StatisticsRunner:
                 self._write_rank(self._middle, out)
             case "zero_crossings":
                 np.less(values, 0, out=self._below)
-                np.sum(self._below[:, 1:] != self._below[:, :-1], axis=1, out=out)
+                _count_changes(self._below, self._crosses, out)
+
+
+def _write_rms(values: Float64Array, out: Float64Array) -> None:
+    np.einsum("ij,ij->i", values, values, out=out)
+    np.sqrt(np.divide(out, values.shape[1], out=out), out=out)
+
+
+def _count_changes(values: BoolArray, differs: BoolArray, out: Float64Array) -> None:
+    for column in range(len(values)):
+        np.not_equal(values[column, 1:], values[column, :-1], out=differs[column])
+        out[column] = np.count_nonzero(differs[column])
 
 
 def _place(percentile: float, rows: int) -> tuple[int, float]:

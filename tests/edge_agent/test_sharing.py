@@ -9,6 +9,7 @@ import pytest
 from edge_agent.clock import WallClock
 from edge_agent.feed import Feed
 from edge_agent.ring import Ring
+from edge_agent.sharing import MOST_HELD
 from edge_agent.slot import Loaded, Slot
 from edge_bundle.archive import Bundle
 from edge_bundle.features.chain import Chain
@@ -101,28 +102,38 @@ def test_models_of_other_streams_share_nothing(runs: Runs) -> None:
     assert len(runs) == 2
 
 
-def test_model_that_is_far_behind_works_out_its_own(runs: Runs) -> None:
+def test_model_that_is_late_finds_what_was_made(runs: Runs) -> None:
     feed = feed_of(scaled(10, 5), scaled(10, 5))
     feed.put(chunk(0, 100))
     assert starts(feed, 0) == starts(feed, 1) == list(range(0, 91, 5))
-    # The last four of the first one's were still held when the second came to them.
-    assert len(runs) == 19 + 19
-    feed.put(chunk(100, 5))
-    assert starts(feed, 0) == starts(feed, 1) == [95]
-    assert len(runs) == 19 + 19 + 1
+    assert len(runs) == 19
 
 
-def test_steps_go_on_from_what_they_saw_themselves(runs: Runs) -> None:
+def test_model_that_is_far_behind_works_out_its_own_until_it_is_in_step(runs: Runs) -> None:
+    feed = feed_of(scaled(4, 1), scaled(4, 1))
+    feed.put(chunk(0, 1000))
+    assert starts(feed, 0) == starts(feed, 1) == list(range(997))
+    # The last of the first one's were still held when the second came to them.
+    assert [(int(s[0, 0]), fresh) for s, fresh in runs[997:]] == [
+        (start, 1 if start else None) for start in range(997 - MOST_HELD)
+    ]
+    made = len(runs)
+    feed.put(chunk(1000, 1))
+    assert starts(feed, 0) == starts(feed, 1) == [997]
+    assert len(runs) == made + 1
+
+
+def test_steps_see_every_window_whichever_model_comes_first(runs: Runs) -> None:
     feed = feed_of(scaled(10, 5), scaled(10, 5))
     feed.put(chunk(0, 15))
     starts(feed, 0)
     starts(feed, 1)  # both from what the first one made
     feed.put(chunk(15, 5))
-    starts(feed, 1)  # its steps have seen nothing yet
+    starts(feed, 1)
     feed.put(chunk(20, 5))
     starts(feed, 1)
     starts(feed, 0)  # the next for it is what the second one made
-    assert [(int(s[0, 0]), fresh) for s, fresh in runs] == [(0, None), (5, 5), (10, None), (15, 5)]
+    assert [(int(s[0, 0]), fresh) for s, fresh in runs] == [(0, None), (5, 5), (10, 5), (15, 5)]
 
 
 def test_sharing_follows_a_change_of_model(runs: Runs) -> None:
