@@ -36,11 +36,14 @@ from benchmarks.models import (
 from edge_agent.replay import Replay
 from edge_bundle import manifest as m
 from edge_bundle.features.mel import Mel, dct_weights, mel_weights
-from edge_bundle.features.steps import Dct, Mfcc, Spectrogram, Spectrum, Standardise, Step
+from edge_bundle.features.steps import Dct, Mfcc, Spectrogram, Standardise, Statistics, Step
 
 Prepare = Callable[[Float32Array], Float32Array]
 SOUND = m.Stream(16000.0, (m.Channel("audio", "1"),), 16000, 16000)
 MFCC = Mfcc(480, 320, 512, "hann", 1, 40, 20.0, 4000.0, offset=1e-6, floor=1e-6, count=10)
+STATISTICS = Statistics(
+    ("mean", "std", "rms", "peak_to_peak", "min", "max", "median", "zero_crossings"), (25.0, 75.0)
+)
 MEANS, SCALES = (0.1,) * CHANNELS, (1.5,) * CHANNELS
 MEAN, SCALE = np.array(MEANS, np.float32), np.array(SCALES, np.float32)
 
@@ -57,10 +60,22 @@ class Case:
     prepare: Prepare = lambda window: window
 
 
-def plain_spectrum(window: Float32Array) -> Float32Array:
-    """Standardise six channels and return the magnitudes of their spectra."""
-    standard = (window - MEAN) / SCALE
-    return np.abs(np.fft.rfft(standard, axis=0)).astype(np.float32)
+def plain_statistics(window: Float32Array) -> Float32Array:
+    """Standardise six channels and return ten numbers of each."""
+    x = (window - MEAN) / SCALE
+    below = x < 0
+    found = [
+        x.mean(axis=0),
+        x.std(axis=0),
+        np.sqrt(np.square(x).mean(axis=0)),
+        np.ptp(x, axis=0),
+        x.min(axis=0),
+        x.max(axis=0),
+        np.median(x, axis=0),
+        np.count_nonzero(below[1:] != below[:-1], axis=0),
+        *np.percentile(x, STATISTICS.percentiles, axis=0),
+    ]
+    return np.stack(found, axis=1).astype(np.float32)
 
 
 def plain_mfcc() -> Prepare:
@@ -84,13 +99,13 @@ def plain_mfcc() -> Prepare:
 
 def cases() -> dict[str, Callable[[], Case]]:
     """Return what can be measured, by name."""
-    spectrum = (Standardise(MEANS, SCALES), Spectrum())
+    statistics = (Standardise(MEANS, SCALES), STATISTICS)
     return {
         "mlp_60us": lambda: Case(make_mlp((1600,)), 0.85, 400),
         "cnn_60us": lambda: Case(make_cnn((104, 136)), 0.85, 400),
-        "cnn_1ms": lambda: Case(make_cnn((64,) * 16, 1), 0.99, 40),
-        "features_spectrum": lambda: Case(
-            make_mlp((2600,), 51 * CHANNELS), 0.9, 400, MOTION, spectrum, plain_spectrum
+        "cnn_2ms": lambda: Case(make_cnn((96,) * 18, 1), 0.99, 40),
+        "features_statistics": lambda: Case(
+            make_mlp((2600,), 10 * CHANNELS), 0.9, 400, MOTION, statistics, plain_statistics
         ),
         "features_mfcc": lambda: Case(
             make_mlp((1500,), 490), 0.9, 60, SOUND, (MFCC,), plain_mfcc()
