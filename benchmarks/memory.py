@@ -1,0 +1,165 @@
+"""Resident memory: the agent ÷ a bare script with the same runtime, NumPy, paho and model.
+
+Both run in turns, each in a process of its own, see a window a second and publish what the model
+says to a real mosquitto with QoS 1. Resident memory is what counts, not the proportional share: how
+much of a library's pages another process happens to share is no merit of ours. It is read after
+some windows, when what is made only then is there.
+
+    python -m benchmarks.memory [--formats onnx,tflite] [--rounds 3] [--windows 10]
+
+Exits 1 where the agent takes more than 1.15 times as much.
+"""
+
+import argparse
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.rig import (
+    Listener,
+    at_most,
+    convert_watch,
+    finish,
+    run_broker,
+    run_process,
+    tell,
+    write_config,
+    write_recording,
+)
+
+BOUND = 1.15
+KIB_PER_MIB = 1024
+RECORDING = 3000
+
+ONNX = """
+import onnxruntime
+options = onnxruntime.SessionOptions()
+options.intra_op_num_threads = options.inter_op_num_threads = 1
+options.enable_cpu_mem_arena = False
+session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+name = session.get_inputs()[0].name
+shape, kind = session.get_inputs()[0].shape, np.float32
+def run(x):
+    return session.run(None, {name: x})[0]
+"""
+TFLITE = """
+from ai_edge_litert.interpreter import Interpreter
+interpreter = Interpreter(model_content=model, num_threads=1)
+interpreter.allocate_tensors()
+given, made = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+shape, kind = given["shape"], given["dtype"]
+def run(x):
+    interpreter.set_tensor(given["index"], x)
+    interpreter.invoke()
+    return interpreter.get_tensor(made["index"])
+"""
+BARE = """
+import json, sys, time
+import numpy as np
+from paho.mqtt import client as paho
+file, recording, port, pause_s, count = sys.argv[1:]
+with open(file, "rb") as opened:
+    model = opened.read()
+{runtime}
+samples = np.load(recording)["values"]
+client = paho.Client(paho.CallbackAPIVersion.VERSION2)
+client.connect("127.0.0.1", int(port))
+client.loop_start()
+seq, at = 0, 0
+while seq != int(count):
+    time.sleep(float(pause_s))
+    x = samples[at : at + 100].reshape(shape).astype(kind)
+    at = (at + 50) % (len(samples) - 100)
+    out = run(x)
+    told = {{"seq": seq, "label": int(out.argmax()), "score": float(out.max())}}
+    client.publish("bare/pred", json.dumps(told), qos=1).wait_for_publish()
+    seq += 1
+client.disconnect()
+client.loop_stop()
+"""
+RUNTIMES = {"onnx": ONNX, "tflite": TFLITE}
+
+
+def bare_command(
+    form: str, model: Path, recording: Path, port: int, pause_s: float, count: int = -1
+) -> list[str]:
+    """Return the command of the bare script."""
+    code = BARE.format(runtime=RUNTIMES[form])
+    words = [str(model), str(recording), str(port), str(pause_s), str(count)]
+    return [sys.executable, "-c", code, *words]
+
+
+def read_memory(process: "subprocess.Popen[bytes]") -> dict[str, float]:
+    """Return what the kernel says of a process, in MiB: resident, and its own of that."""
+    lines = Path(f"/proc/{process.pid}/smaps_rollup").read_text().splitlines()[1:]
+    kib = {words[0].rstrip(":"): int(words[1]) for words in map(str.split, lines)}
+    own = kib["Private_Dirty"] + kib["Private_Clean"]
+    return {
+        "rss": kib["Rss"] / KIB_PER_MIB,
+        "pss": kib["Pss"] / KIB_PER_MIB,
+        "private": own / KIB_PER_MIB,
+        "anonymous": kib["Anonymous"] / KIB_PER_MIB,
+    }
+
+
+def measure(
+    command: Sequence[str], port: int, topic: str, windows: int, log: Path
+) -> dict[str, float]:
+    """Run one side until it has published some windows, and return what it takes then."""
+    listener = Listener(port, topic)
+    try:
+        with run_process(command, log) as process:
+            for _ in range(windows):
+                listener.next()
+            return read_memory(process)
+    finally:
+        listener.close()
+
+
+def main() -> None:
+    """Measure in turns, and print one JSON line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--formats", type=lambda text: text.split(","), default=list(RUNTIMES))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--windows", type=int, default=10)
+    options = parser.parse_args()
+    checks = []
+    for form in options.formats:
+        with tempfile.TemporaryDirectory() as name:
+            checks.append(compare(form, Path(name), options.rounds, options.windows))
+    finish(checks)
+
+
+def compare(form: str, folder: Path, rounds: int, windows: int) -> dict[str, object]:
+    """Return the check of one format."""
+    bundle = convert_watch(folder, form)
+    model = folder / bundle.manifest.model
+    model.write_bytes(bundle.model())
+    recording = write_recording(folder / "noise.npz", RECORDING)
+    ours, bare = [], []
+    with run_broker(folder) as port:
+        source = f'path = "{recording}"\nloop = true'
+        agent = write_config(folder / "agent.toml", port, bundle, source)
+        script = bare_command(form, model, recording, port, 1.0)
+        for number in range(rounds):
+            heard = "edge/v1/dev/+/pred/#"
+            ours.append(measure(agent, port, heard, windows, folder / "agent.log"))
+            bare.append(measure(script, port, "bare/pred", windows, folder / "bare.log"))
+            tell(f"{form} round {number}: agent {show(ours[-1])}; bare {show(bare[-1])}")
+    ratio = statistics.median(a["rss"] / b["rss"] for a, b in zip(ours, bare, strict=True))
+    check = at_most(f"rss_ratio_{form}", ratio, BOUND)
+    for side, found in (("agent", ours), ("bare", bare)):
+        check[f"{side}_mib"] = round(statistics.median(f["rss"] for f in found), 2)
+    return check
+
+
+def show(found: dict[str, float]) -> str:
+    """Return figures as words."""
+    return ", ".join(f"{name} {value:.2f}" for name, value in found.items()) + " MiB"
+
+
+if __name__ == "__main__":
+    main()
