@@ -114,9 +114,11 @@ def run_broker(folder: Path) -> Iterator[int]:
 @contextlib.contextmanager
 def run_process(command: Sequence[str], log: Path) -> Iterator["subprocess.Popen[bytes]"]:
     """Run a process, and end it in order."""
+    # As it is where a package was installed: compiled once, not at every start.
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     with log.open("wb") as out:
         process = subprocess.Popen(
-            command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out, stderr=out
+            command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out
         )
         try:
             yield process
