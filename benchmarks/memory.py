@@ -13,12 +13,13 @@ Exits 1 where the agent takes more than 1.15 times as much.
 import argparse
 import statistics
 import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.bare import RUNTIMES, bare_command
 from benchmarks.rig import (
+    PREDICTIONS,
     Listener,
     at_most,
     convert_watch,
@@ -33,63 +34,6 @@ from benchmarks.rig import (
 BOUND = 1.15
 KIB_PER_MIB = 1024
 RECORDING = 3000
-
-ONNX = """
-import onnxruntime
-options = onnxruntime.SessionOptions()
-options.intra_op_num_threads = options.inter_op_num_threads = 1
-options.enable_cpu_mem_arena = False
-session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-name = session.get_inputs()[0].name
-shape, kind = session.get_inputs()[0].shape, np.float32
-def run(x):
-    return session.run(None, {name: x})[0]
-"""
-TFLITE = """
-from ai_edge_litert.interpreter import Interpreter
-interpreter = Interpreter(model_content=model, num_threads=1)
-interpreter.allocate_tensors()
-given, made = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
-shape, kind = given["shape"], given["dtype"]
-def run(x):
-    interpreter.set_tensor(given["index"], x)
-    interpreter.invoke()
-    return interpreter.get_tensor(made["index"])
-"""
-BARE = """
-import json, sys, time
-import numpy as np
-from paho.mqtt import client as paho
-file, recording, port, pause_s, count = sys.argv[1:]
-with open(file, "rb") as opened:
-    model = opened.read()
-{runtime}
-samples = np.load(recording)["values"]
-client = paho.Client(paho.CallbackAPIVersion.VERSION2)
-client.connect("127.0.0.1", int(port))
-client.loop_start()
-seq, at = 0, 0
-while seq != int(count):
-    time.sleep(float(pause_s))
-    x = samples[at : at + 100].reshape(shape).astype(kind)
-    at = (at + 50) % (len(samples) - 100)
-    out = run(x)
-    told = {{"seq": seq, "label": int(out.argmax()), "score": float(out.max())}}
-    client.publish("bare/pred", json.dumps(told), qos=1).wait_for_publish()
-    seq += 1
-client.disconnect()
-client.loop_stop()
-"""
-RUNTIMES = {"onnx": ONNX, "tflite": TFLITE}
-
-
-def bare_command(
-    form: str, model: Path, recording: Path, port: int, pause_s: float, count: int = -1
-) -> list[str]:
-    """Return the command of the bare script."""
-    code = BARE.format(runtime=RUNTIMES[form])
-    words = [str(model), str(recording), str(port), str(pause_s), str(count)]
-    return [sys.executable, "-c", code, *words]
 
 
 def read_memory(process: "subprocess.Popen[bytes]") -> dict[str, float]:
@@ -145,8 +89,7 @@ def compare(form: str, folder: Path, rounds: int, windows: int) -> dict[str, obj
         agent = write_config(folder / "agent.toml", port, bundle, source)
         script = bare_command(form, model, recording, port, 1.0)
         for number in range(rounds):
-            heard = "edge/v1/dev/+/pred/#"
-            ours.append(measure(agent, port, heard, windows, folder / "agent.log"))
+            ours.append(measure(agent, port, PREDICTIONS, windows, folder / "agent.log"))
             bare.append(measure(script, port, "bare/pred", windows, folder / "bare.log"))
             tell(f"{form} round {number}: agent {show(ours[-1])}; bare {show(bare[-1])}")
     ratio = statistics.median(a["rss"] / b["rss"] for a, b in zip(ours, bare, strict=True))

@@ -28,6 +28,7 @@ from edge_bundle.archive import Bundle, read_bundle
 ROOT = Path(__file__).resolve().parents[1]
 WATCH = ROOT / "examples" / "watch"
 DEVICE = "bench"
+PREDICTIONS = f"edge/v1/dev/{DEVICE}/pred/#"
 READY_S = 30.0
 LEAVE_S = 15.0
 RATE_HZ = 50.0
@@ -74,9 +75,12 @@ class Listener:
     def next(self, timeout_s: float = READY_S) -> Heard:
         """Return the next message.
 
-        Raises: queue.Empty: none within the time.
+        Raises: SystemExit: none within the time.
         """
-        return self._heard.get(timeout=timeout_s)
+        try:
+            return self._heard.get(timeout=timeout_s)
+        except queue.Empty:
+            raise SystemExit(f"nothing was heard within {timeout_s:g} s") from None
 
     def close(self) -> None:
         """End it."""
