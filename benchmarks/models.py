@@ -43,7 +43,9 @@ def make_mlp(hidden: tuple[int, ...]) -> bytes:
     return data
 
 
-def make_bundle(folder: Path, name: str, data: bytes) -> Bundle:
+def make_bundle(
+    folder: Path, name: str, data: bytes, rate_hz: float = 50.0, hop: int = HOP
+) -> Bundle:
     """Return a bundle around a model of ``make_mlp``, without features."""
     labels = tuple(f"class{i}" for i in range(CLASSES))
     channels = tuple(m.Channel(c, "g") for c in ("ax", "ay", "az", "wx", "wy", "wz"))
@@ -58,7 +60,7 @@ def make_bundle(folder: Path, name: str, data: bytes) -> Bundle:
             inputs=(m.Tensor("x", (1, WINDOW * CHANNELS), "float32"),),
             outputs=(m.Tensor("probabilities", (1, CLASSES), "float32"),),
         ),
-        stream=m.Stream(50.0, channels, WINDOW, HOP),
+        stream=m.Stream(rate_hz, channels, WINDOW, hop),
         decision=Classification(labels),
         golden=m.Golden("golden.npz", 1e-4),
         provenance=m.Provenance(source_sha256="0" * 64, recipe="benchmark"),
