@@ -12,7 +12,6 @@ Exits 1 where the agent takes more than 1.15 times as much.
 
 import argparse
 import statistics
-import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from benchmarks.rig import (
     at_most,
     convert_watch,
     finish,
+    read_memory,
     run_broker,
     run_process,
     tell,
@@ -32,21 +32,7 @@ from benchmarks.rig import (
 )
 
 BOUND = 1.15
-KIB_PER_MIB = 1024
 RECORDING = 3000
-
-
-def read_memory(process: "subprocess.Popen[bytes]") -> dict[str, float]:
-    """Return what the kernel says of a process, in MiB: resident, and its own of that."""
-    lines = Path(f"/proc/{process.pid}/smaps_rollup").read_text().splitlines()[1:]
-    kib = {words[0].rstrip(":"): int(words[1]) for words in map(str.split, lines)}
-    own = kib["Private_Dirty"] + kib["Private_Clean"]
-    return {
-        "rss": kib["Rss"] / KIB_PER_MIB,
-        "pss": kib["Pss"] / KIB_PER_MIB,
-        "private": own / KIB_PER_MIB,
-        "anonymous": kib["Anonymous"] / KIB_PER_MIB,
-    }
 
 
 def measure(

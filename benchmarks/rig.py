@@ -33,6 +33,7 @@ DEVICE = "bench"
 PREDICTIONS = f"edge/v1/dev/{DEVICE}/pred/#"
 READY_S = 30.0
 LOOK_S = 0.2
+KIB_PER_MIB = 1024
 LEAVE_S = 15.0
 RATE_HZ = 50.0
 """Of the streams, where nothing else is said."""
@@ -150,6 +151,19 @@ def run_process(command: Sequence[str], log: Path) -> Iterator["subprocess.Popen
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def read_memory(process: "subprocess.Popen[bytes]") -> dict[str, float]:
+    """Return what the kernel says of a process, in MiB: resident, and its own of that."""
+    lines = Path(f"/proc/{process.pid}/smaps_rollup").read_text().splitlines()[1:]
+    kib = {words[0].rstrip(":"): int(words[1]) for words in map(str.split, lines)}
+    own = kib["Private_Dirty"] + kib["Private_Clean"]
+    return {
+        "rss": kib["Rss"] / KIB_PER_MIB,
+        "pss": kib["Pss"] / KIB_PER_MIB,
+        "private": own / KIB_PER_MIB,
+        "anonymous": kib["Anonymous"] / KIB_PER_MIB,
+    }
 
 
 def convert_watch(folder: Path, form: str) -> Bundle:
