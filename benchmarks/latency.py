@@ -58,7 +58,7 @@ def record(folder: Path, seconds: float) -> list[Heard]:
         command = write_config(
             folder / "agent.toml", port, bundle, f'path = "{recording}"\nfactor = {FACTOR}'
         )
-        heard = []
+        heard: list[Heard] = []
         try:
             with run_process(command, folder / "agent.log"):
                 first = listener.next()

@@ -70,7 +70,7 @@ class Listener:
         client.on_connect = lambda c, *_: c.subscribe([(t, 0) for t in topics])
         client.on_subscribe = lambda *_: there.put(None)
         client.on_message = lambda _client, _data, m: self._heard.put(
-            Heard(m.topic, m.payload, self._at_ns)
+            Heard(m.topic, bytes(m.payload), self._at_ns)
         )
         client.connect("127.0.0.1", port)
         self._thread = threading.Thread(target=self._run, daemon=True)

@@ -11,7 +11,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -41,15 +40,13 @@ class Verdict(Struct, frozen=True):
     """Mean time of one golden window, the model being warm."""
 
 
-@dataclass(frozen=True, slots=True)
 class StagingFailed(Exception):
     """The bundle must not run here."""
 
-    reason: Reason
-    detail: str
-
-    def __str__(self) -> str:
-        return self.detail
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
 
 
 def stage(
