@@ -209,7 +209,8 @@ def write_config(
         f'[[source]]\nname = "imu"\nkind = "replay"\n{source}\n'
         f'[[model]]\nname = "{name}"\nstream = "imu"\nbundle = "{bundle.path}"\n'
     )
-    return [sys.executable, "-m", "edge_agent", "run", str(file)]
+    # What the installed command does, from this checkout.
+    return [sys.executable, "-c", "from edge_agent.__main__ import main; main()", "run", str(file)]
 
 
 def at_most(name: str, value: float, bound: float | None) -> dict[str, object]:

@@ -20,7 +20,7 @@ TICK_S: Final = 0.01
 100 Hz comes sample by sample, as from a sensor, and none wakes anybody 200 times a second.
 """
 ROUNDING: Final = 1e-6
-"""Of a sample: a tick that is as long as whole samples is not taken for shorter."""
+"""Of a sample: a time that is as long as whole samples is not taken for shorter."""
 LONGEST_S: Final = 3600.0
 """A gap of years is waited for piece by piece: no clock takes that many seconds at once."""
 CHUNK: Final = 256
@@ -90,7 +90,7 @@ class Replay:
                 yield at, end, now_ns
                 at = end
                 continue
-            due = int((now_ns - begin_ns) / period_ns) - at
+            due = int((now_ns - begin_ns) / period_ns + ROUNDING) - at
             if due > 0:
                 end = min(at + due, count)
                 yield at, end, int(begin_ns + end * period_ns)

@@ -1,7 +1,6 @@
 """TFLite files by ai-edge-litert, else tflite-runtime. Only ``loader`` imports this module."""
 
 import importlib
-import importlib.util
 from types import ModuleType
 from typing import Any
 
@@ -25,14 +24,15 @@ PROBE = bytes.fromhex(
 def _interpreter_class() -> tuple[str, Any]:
     found = []
     for distribution, package in SOURCES:
-        if importlib.util.find_spec(package) is None:
-            continue
         try:
             name = f"{distribution} {_version(importlib.import_module(package), distribution)}"
             interpreter = importlib.import_module(f"{package}.interpreter").Interpreter
             # tflite-runtime with NumPy 2 imports, and fails when it builds its first interpreter.
             interpreter(model_content=PROBE, num_threads=1).allocate_tensors()
             return name, interpreter
+        except ModuleNotFoundError as error:
+            if error.name != package:
+                found.append(f"{distribution} does not work here: {_first_line(error)}")
         except Exception as error:  # a wheel built for another NumPy raises what it likes
             found.append(f"{distribution} does not work here: {_first_line(error)}")
     raise RuntimeMissing(
