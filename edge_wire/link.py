@@ -202,7 +202,7 @@ class Link:
         except (OSError, ValueError) as error:
             self.problem = str(error) or type(error).__name__
             return None
-        if sock := client.socket():
+        if isinstance(sock := client.socket(), socket.socket):
             # Or the second of two short messages waits until the broker's system acknowledges the
             # first, which may take 40 ms.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

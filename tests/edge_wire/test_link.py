@@ -185,7 +185,7 @@ def test_short_messages_do_not_wait_for_one_another(embedded: RunningBroker) -> 
         session = owner.link._session
         assert session is not None
         sock = session[0].socket()
-        assert sock is not None
+        assert isinstance(sock, socket.socket)
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
