@@ -3,7 +3,7 @@
 Pure: no array, no clock. A position counts the samples of a stream that were received, from 0.
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
 def window_starts(samples: int, window: int, hop: int) -> range:
@@ -11,8 +11,7 @@ def window_starts(samples: int, window: int, hop: int) -> range:
     return range(0, samples - window + 1, hop)
 
 
-@dataclass(slots=True)
-class Cursor:
+class Cursor(Struct):
     """Where one model stands in a stream."""
 
     window: int

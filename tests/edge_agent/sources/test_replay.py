@@ -1,6 +1,5 @@
 """A recording comes at its true rate times a factor, whole and in order."""
 
-import dataclasses
 import math
 import time
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace as change
 
 from edge_agent.config import load_config
 from edge_agent.fit import StreamShape
@@ -136,7 +136,7 @@ def test_missing_samples_take_their_time_and_are_counted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     world, timing = Time(monkeypatch), Timing(1000.0, (Break(300, 200, 0.201),))
-    one = dataclasses.replace(recording(0, 500), timing=timing)
+    one = change(recording(0, 500), timing=timing)
     source = replay(1.0, False, one)
     chunks = list(source.chunks(world.wait))
     assert values(chunks) == list(range(500))
@@ -150,7 +150,7 @@ def test_clock_that_was_set_back_is_a_break_and_time_goes_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     world, timing = Time(monkeypatch), Timing(1000.0, (Break(300, 0, 0.0),), 2, 1, 4)
-    source = replay(1.0, False, dataclasses.replace(recording(0, 500), timing=timing))
+    source = replay(1.0, False, change(recording(0, 500), timing=timing))
     chunks = list(source.chunks(world.wait))
     assert values(chunks) == list(range(500))
     assert [(c.samples[0, 0], c.lost) for c in chunks if c.restart] == [(300, 0)]
