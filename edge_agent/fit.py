@@ -1,8 +1,9 @@
 """Whether a version can run on this device: pure rules over what it needs and what there is."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import ceil, isfinite
+
+from msgspec import Struct
 
 from edge_bundle.decision.thresholds import override
 from edge_bundle.errors import BundleRefused
@@ -20,8 +21,7 @@ class Refused(Exception):
         self.reason = reason
 
 
-@dataclass(frozen=True, slots=True)
-class StreamShape:
+class StreamShape(Struct, frozen=True):
     """What a source says of its samples."""
 
     rate_hz: float
@@ -33,8 +33,7 @@ class StreamShape:
     """How many samples memory holds; None: that is not settled yet."""
 
 
-@dataclass(frozen=True, slots=True)
-class Site:
+class Site(Struct, frozen=True):
     """What a version can find on this device."""
 
     device: str

@@ -10,8 +10,9 @@ import threading
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Hashable
-from dataclasses import dataclass
 from typing import Final, Literal
+
+from msgspec import Struct
 
 from edge_wire.messages import LossCause
 
@@ -21,8 +22,7 @@ Key = tuple[str, str]
 """Stream and model: what ``seq`` counts within."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """One message."""
 
     key: Key
@@ -36,8 +36,7 @@ class Entry:
         return len(self.payload) + ENTRY_BYTES
 
 
-@dataclass(frozen=True, slots=True)
-class Dropped:
+class Dropped(Struct, frozen=True):
     """A range of ``seq`` that will never be sent."""
 
     key: Key

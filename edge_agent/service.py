@@ -1,6 +1,7 @@
 """Puts the agent together, starts its threads, and stops them in order."""
 
 import contextlib
+import gc
 import itertools
 import logging
 import queue
@@ -262,6 +263,7 @@ def run_service(loaded: LoadedConfig) -> None:
             service.stop()
 
         threading.Thread(target=wait, name="signals", daemon=True).start()
+        gc.enable()  # the start went without
         service.run()
         signal.set_wakeup_fd(-1)
 

@@ -7,14 +7,12 @@ it printed, and survives whatever happens to it.
 import ctypes
 import os
 import signal
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from msgspec import Struct
@@ -22,6 +20,9 @@ from msgspec import Struct
 from edge_bundle.archive import Bundle, read_bundle
 from edge_bundle.errors import ArtifactRefused, RuntimeMissing
 from edge_wire.messages import Reason
+
+if TYPE_CHECKING:
+    import subprocess
 
 TIMEOUT_S: Final = 120.0
 POLL_S: Final = 0.05
@@ -39,15 +40,13 @@ class Verdict(Struct, frozen=True):
     """Mean time of one golden window, the model being warm."""
 
 
-@dataclass(frozen=True, slots=True)
 class StagingFailed(Exception):
     """The bundle must not run here."""
 
-    reason: Reason
-    detail: str
-
-    def __str__(self) -> str:
-        return self.detail
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
 
 
 def stage(
@@ -64,6 +63,8 @@ def stage(
     Raises: StagingFailed: it cannot be loaded, is wrong, too slow, or killed the child. OSError:
         no child could be started.
     """
+    import subprocess  # most starts find every bundle proven
+
     command = [sys.executable, "-m", "edge_agent.staging", str(bundle.path), bundle.sha256]
     # A file, not a pipe: a child that writes a lot must not wait for us to read it.
     with tempfile.TemporaryFile() as out:
@@ -86,6 +87,8 @@ def stage(
 
 def _wait(child: "subprocess.Popen[bytes]", cancelled: Callable[[], bool]) -> bool:
     """Wait until the child has ended; false where that was cancelled."""
+    import subprocess
+
     deadline = time.monotonic() + TIMEOUT_S
     while True:
         try:

@@ -165,9 +165,11 @@ class Store:
         Raises: BundleRefused: not here, or not what it was.
         """
         try:
-            return read_bundle(self.bundle_file(sha256), sha256)
+            bundle = read_bundle(self.bundle_file(sha256), sha256)
         except FileNotFoundError:
             raise BundleRefused(f"bundle {sha256[:12]} is not in the store") from None
+        self._models[sha256] = bundle.manifest.name
+        return bundle
 
     def take_in(self, source: Path) -> Bundle:
         """Copy a bundle file into the store.
@@ -277,7 +279,7 @@ class Store:
         """Return which model a bundle is of; looked up once, for it is hashed to be opened."""
         if sha256 not in self._models:
             try:
-                self._models[sha256] = self.open(sha256).manifest.name
+                self.open(sha256)
             except BundleRefused:
                 return ""
         return self._models[sha256]

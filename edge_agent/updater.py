@@ -9,8 +9,9 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from edge_agent.acceptance import check_desired
 from edge_agent.download import Cancelled, Download
@@ -47,8 +48,7 @@ HEALTHY_WINDOWS: Final = 3
 log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class Place:
+class Place(Struct):
     """Where one model runs."""
 
     slot: Slot

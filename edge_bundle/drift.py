@@ -4,10 +4,10 @@ Inputs: the population stability index of each channel against the calibration w
 Page-Hinkley test on the score of the best label. Both take the same time for every window.
 """
 
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from msgspec import Struct
 
 from edge_bundle.errors import BundleRefused
 from edge_bundle.tensor import Array, Float32Array
@@ -135,8 +135,7 @@ class PageHinkley:
         self._least_up, self._most_down = float("inf"), -1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Drift:
+class Drift(Struct, frozen=True):
     """How far what a model sees and says is from what it was built on."""
 
     channels: tuple[str, ...]

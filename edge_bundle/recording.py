@@ -11,12 +11,13 @@ stream's channels.
 import os
 import re
 import zipfile
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
+from msgspec.structs import replace
 
 from edge_bundle.errors import ConfigError, RecordingRefused
 from edge_bundle.manifest import RATE_TOLERANCE, Stream
@@ -35,8 +36,7 @@ Pick = int | Literal["mean"]
 """One channel of a WAV file, or the mean of all."""
 
 
-@dataclass(frozen=True, slots=True)
-class Recording:
+class Recording(Struct, frozen=True):
     """Samples one after another, with breaks where some are missing."""
 
     name: str

@@ -6,13 +6,13 @@ The time of a sample is in a column ``time_s``, ``time_ms``, ``time_us``, ``time
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from edge_bundle.errors import RecordingRefused
 
@@ -23,8 +23,7 @@ EPOCH_S: Final = (1e8, 1e11)
 """What a time since 1970 in seconds is within: the years 1973 to 5138."""
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(Struct, frozen=True):
     """What a table holds."""
 
     names: tuple[str, ...]

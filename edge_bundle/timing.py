@@ -6,12 +6,12 @@ once after 40 ms at 100 Hz were late, and all of them are there.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 GAP_STEPS: Final = (1.75, 3.0)
 """A step of fewer usual ones is no place to look for lost samples: where the clock is even, and
@@ -29,8 +29,7 @@ SPAN: Final = 64
 """Over so many samples, batches that bear one time even out."""
 
 
-@dataclass(frozen=True, slots=True)
-class Break:
+class Break(Struct, frozen=True):
     """A place that no window may span."""
 
     position: int
@@ -41,8 +40,7 @@ class Break:
     """From the sample before to the one after; 0 where the clock jumped back."""
 
 
-@dataclass(frozen=True, slots=True)
-class Timing:
+class Timing(Struct, frozen=True):
     """What time stamps say of their samples."""
 
     rate_hz: float | None

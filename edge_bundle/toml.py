@@ -2,7 +2,6 @@
 
 import re
 import sys
-from difflib import get_close_matches
 from math import isfinite
 from pathlib import Path
 from typing import Any, TypeVar
@@ -190,6 +189,8 @@ def _refuse_unknown_in_table(
     known = [*fields, *([kind.tag_field] if kind.tag_field else [])]
     for key, inner in value.items():
         if key not in known:
+            from difflib import get_close_matches  # only where something is wrong
+
             near = get_close_matches(key, known, 1, 0.5)
             hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
             raise document.error((*path, key), f"unknown key; {hint}")

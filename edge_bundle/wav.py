@@ -6,10 +6,10 @@ Specifications 1.0" (RIFF), and mmreg.h.
 """
 
 import struct
-from dataclasses import dataclass
 from typing import BinaryIO, Final
 
 import numpy as np
+from msgspec import Struct
 
 from edge_bundle.tensor import Float32Array
 
@@ -24,8 +24,7 @@ SUBFORMAT_TAIL: Final = bytes.fromhex("000000001000800000aa00389b71")
 """KSDATAFORMAT_SUBTYPE: its first two bytes are the format, these the rest."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wav:
+class Wav(Struct, frozen=True):
     """What a WAV file holds."""
 
     rate_hz: int
@@ -33,8 +32,7 @@ class Wav:
     """float32 [samples, channels]; integers become fractions of full scale, in [-1, 1)."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Format:
+class _Format(Struct, frozen=True):
     tag: int
     channels: int
     rate_hz: int

@@ -1,6 +1,5 @@
 """What is said of a wrong value: what was found, what was expected, what the nearest is."""
 
-import difflib
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -53,7 +52,9 @@ def word_mismatch(kind: Any, path: tuple[str | int, ...], message: str, data: An
 
 def word_unknown(name: str, kind: str, known: Sequence[str]) -> str:
     """Say that there is no such thing, with the nearest that there is."""
-    near = difflib.get_close_matches(name, known, 1, 0.5)
+    from difflib import get_close_matches  # only where something is wrong
+
+    near = get_close_matches(name, known, 1, 0.5)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return f"no {kind} {name!r}; {hint}known: {', '.join(known) or 'none'}"
 

@@ -4,8 +4,6 @@ import hashlib
 from pathlib import Path
 from typing import Final
 
-import zstandard
-
 from edge_wire.assignment import Encoding
 from edge_wire.chunks import make_index
 from edge_wire.errors import MessageRefused
@@ -18,6 +16,8 @@ CHUNK_BYTES: Final = 64 << 10
 
 def encode_blob(bundle: bytes, chunk_bytes: int = CHUNK_BYTES) -> tuple[bytes, Encoding]:
     """Compress a bundle and describe the result."""
+    import zstandard  # only who sends or fetches a bundle needs it, which a device does rarely
+
     parameters = zstandard.ZstdCompressionParameters.from_level(
         19, window_log=WINDOW_LOG, source_size=len(bundle)
     )
@@ -42,6 +42,8 @@ def decode_blob(blob: Path, target: Path, length: int, sha256: str) -> None:
         sha256: hash that the release says the bundle has.
     Raises: MessageRefused: another length or hash, or not zstd. OSError: it cannot be written.
     """
+    import zstandard
+
     digest, written = hashlib.sha256(), 0
     try:
         with blob.open("rb") as source, target.open("wb") as out:

@@ -6,8 +6,9 @@ is its index: the sha256 of every other chunk, one after another.
 
 import hashlib
 import re
-from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import Struct, field
 
 from edge_wire.errors import MessageRefused
 
@@ -117,8 +118,7 @@ class Receipt:
         return set(sorted(self.missing)[:size])
 
 
-@dataclass(slots=True)
-class Wants:
+class Wants(Struct):
     """What devices asked for of one blob, merged so that each chunk is sent once for all."""
 
     chunks: int

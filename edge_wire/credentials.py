@@ -79,6 +79,8 @@ def _check_tls(paths: Mapping[str, str | None], tls: bool, refuse: Refuse) -> No
             raise refuse(name, "is for a url that begins mqtts://")
         if path and not Path(path).is_file():
             raise refuse(name, f"{path}: no such file")
+    if not tls:
+        return  # or the certificates of all authorities would be read, and kept, for nothing
     ca, cert, key = paths["ca"], paths["cert"], paths["key"]
     if key and not cert:
         raise refuse("key", "a key needs a cert")

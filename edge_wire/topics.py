@@ -1,7 +1,8 @@
 """Every topic of the contract, and who may stand in it; the table is in docs/wire.md."""
 
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from edge_wire.errors import MessageRefused
 
@@ -19,8 +20,7 @@ def check_identifier(text: str) -> str:
     return text
 
 
-@dataclass(frozen=True, slots=True)
-class Topics:
+class Topics(Struct, frozen=True):
     """Builds topics below a root, and reads them back."""
 
     root: str = ROOT

@@ -15,8 +15,12 @@ from edge_bundle.manifest import RATE_TOLERANCE, Channel
 from edge_bundle.recording import WAV_UNITS, Recording, read_recordings
 from edge_bundle.timing import Break
 
-TICK_S: Final = 0.02
-"""A replay wakes up at most this often; it gives all the samples that are due."""
+TICK_S: Final = 0.01
+"""A replay wakes up when so much of the stream is due, or a sample that lasts longer: a stream of
+100 Hz comes sample by sample, as from a sensor, and none wakes anybody 200 times a second.
+"""
+ROUNDING: Final = 1e-6
+"""Of a sample: a time that is as long as whole samples is not taken for shorter."""
 LONGEST_S: Final = 3600.0
 """A gap of years is waited for piece by piece: no clock takes that many seconds at once."""
 CHUNK, CHUNK_S = 256, 0.1
@@ -77,6 +81,8 @@ class Replay:
         """Yield start, end and time of the pieces of a run; an empty one when it is to stop."""
         at = 0
         period_ns = 1e9 / (self.shape.rate_hz * self._factor)
+        # Not a tick from now, which is a little late: that would be behind the next sample's time.
+        step = max(1, int(TICK_S * 1e9 / period_ns + ROUNDING)) if period_ns else 0
         while at < count:
             now_ns = time.monotonic_ns()
             if not period_ns:
@@ -84,14 +90,12 @@ class Replay:
                 yield at, end, now_ns
                 at = end
                 continue
-            due = int((now_ns - begin_ns) / period_ns) - at
+            due = int((now_ns - begin_ns) / period_ns + ROUNDING) - at
             if due > 0:
                 end = min(at + due, count)
                 yield at, end, int(begin_ns + end * period_ns)
                 at = end
-            elif wait(
-                min(LONGEST_S, max(TICK_S, (begin_ns + (at + 1) * period_ns - now_ns) / 1e9))
-            ):
+            elif wait(min(LONGEST_S, (begin_ns + (at + step) * period_ns - now_ns) / 1e9)):
                 yield at, at, now_ns
                 return
 

@@ -4,9 +4,10 @@ Every phase of an event's life and every transition is in this file; time comes 
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Literal
+
+from msgspec import Struct
 
 from edge_bundle.decision.rules import Events
 
@@ -79,8 +80,7 @@ GOES_ON: Final = frozenset({Phase.ACTIVE, Phase.FALLING})
 """Phases in which there is an event."""
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
+class Action(Struct, frozen=True):
     """What is to be told of an event."""
 
     kind: Literal["new", "update", "end"]

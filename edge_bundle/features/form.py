@@ -1,7 +1,8 @@
 """What goes from one step to the next, and how a step refuses it. Plain data."""
 
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 MAX_VALUES: Final = 1 << 22
 """Of one step's result or table, 16 MiB as float32: a bundle cannot ask a device for more."""
@@ -17,8 +18,7 @@ class Misfit(ValueError):
         self.key = key
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
+class Form(Struct, frozen=True):
     """The shape of values, and what their rows and columns are."""
 
     rows: int

@@ -54,6 +54,11 @@ def test_help_loads_nothing_but_the_command_line() -> None:
     assert not (HEAVY | unwanted) & loaded_by(code)
 
 
+def test_start_loads_nothing_that_only_an_update_or_a_refusal_needs() -> None:
+    code = "import edge_agent.config, edge_agent.service, edge_agent.sources.replay"
+    assert not {"cryptography", "difflib", "subprocess", "zstandard"} & loaded_by(code)
+
+
 def test_help_takes_less_than_a_third_of_a_second() -> None:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = run("-m", "edge_agent", "--help")

@@ -224,6 +224,25 @@ def test_runtime_that_imports_and_then_dies_gives_way_to_the_next(
     assert "\n" not in str(missing.value)
 
 
+def test_runtime_that_misses_a_part_of_its_own_is_told_from_one_that_is_not_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("ai_edge_litert")
+    tflite = importlib.import_module("edge_bundle.runtimes.tflite")
+    monkeypatch.setitem(sys.modules, "tflite_runtime", None)
+    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
+    with pytest.raises(RuntimeMissing) as missing:
+        tflite._interpreter_class()
+    assert "ai-edge-litert does not work here: " in str(missing.value)
+    assert "tflite-runtime" not in str(missing.value)
+
+
+def test_runtime_is_named_by_the_version_that_is_installed() -> None:
+    pytest.importorskip("ai_edge_litert")
+    installed = metadata.version("ai-edge-litert")
+    assert runtime_version("tflite") == f"ai-edge-litert {installed}"
+
+
 def test_guard_builds_a_true_model() -> None:
     pytest.importorskip("ai_edge_litert")
     tflite = importlib.import_module("edge_bundle.runtimes.tflite")

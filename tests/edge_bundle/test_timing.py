@@ -1,12 +1,11 @@
 """Time stamps tell a loss from lateness, and a rate in spite of both."""
 
-from dataclasses import replace
-
 import numpy as np
 import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from edge_bundle.timing import UNTIMED, Break, Timing, read_times, runs
 

@@ -1,6 +1,7 @@
 """What is wrong with the broker's table is refused by the name of the key that is at fault."""
 
 import datetime as dt
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -239,6 +240,20 @@ def test_tls_file_that_cannot_be_used_is_refused(tls: Path, table: BrokerTable, 
     (tls / "other.pem").write_bytes(other)
     assert "cannot be used: " in (why := refusal(tls, table))
     assert why.startswith(f"{key}: {tls}")
+
+
+def test_certificates_are_read_for_tls_alone(monkeypatch: pytest.MonkeyPatch, tls: Path) -> None:
+    class Read(Exception):
+        """The system's certificates were."""
+
+    def read(*_: object, **__: object) -> None:
+        raise Read
+
+    monkeypatch.setattr(ssl, "create_default_context", read)
+    broker = read_broker(BrokerTable("mqtt://broker.example"), tls, Refused)
+    assert broker.url == "mqtt://broker.example"
+    with pytest.raises(Read):
+        read_broker(BrokerTable(TLS), tls, Refused)
 
 
 def test_key_with_a_passphrase_is_refused_and_nobody_is_asked(tls: Path) -> None:

@@ -180,6 +180,15 @@ def test_connects_at_once_with_the_newest_protocol_that_the_broker_has(
     assert not owner.link.connected
 
 
+def test_short_messages_do_not_wait_for_one_another(embedded: RunningBroker) -> None:
+    with Owner(embedded.url) as owner:
+        session = owner.link._session
+        assert session is not None
+        sock = session[0].socket()
+        assert isinstance(sock, socket.socket)
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 def test_who_waited_finds_the_subscriptions_made(broker: RunningBroker) -> None:
     made = threading.Event()
 

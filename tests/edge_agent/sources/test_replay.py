@@ -1,6 +1,5 @@
 """A recording comes at its true rate times a factor, whole and in order."""
 
-import dataclasses
 import math
 import time
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace as change
 
 from edge_agent.config import load_config
 from edge_agent.fit import StreamShape
@@ -28,8 +28,8 @@ def recording(first: int, count: int) -> Recording:
     return Recording("r", samples, ("a",), 1000.0, np.full(count, -1), ())
 
 
-def replay(factor: float, loop: bool, *recordings: Recording) -> Replay:
-    return Replay(list(recordings), StreamShape(1000.0, (Channel("a", "g"),)), factor, loop)
+def replay(factor: float, loop: bool, *recordings: Recording, rate_hz: float = 1000.0) -> Replay:
+    return Replay(list(recordings), StreamShape(rate_hz, (Channel("a", "g"),)), factor, loop)
 
 
 class Time:
@@ -62,6 +62,40 @@ def test_samples_come_when_they_are_due_with_their_times(monkeypatch: pytest.Mon
     assert given == 1000
     assert (world.now_ns - began_ns) / 1e9 == pytest.approx(0.5, abs=TICK_S)
     assert min(world.waits) >= TICK_S
+
+
+@pytest.mark.parametrize(
+    ("rate_hz", "together"),
+    [(1.0, 1), (50.0, 1), (100.0, 1), (104.0, 1), (199.0, 1), (200.0, 2), (1000.0, 10)],
+)
+def test_sample_comes_when_it_is_due_unless_many_come_in_a_tick(
+    monkeypatch: pytest.MonkeyPatch, rate_hz: float, together: int
+) -> None:
+    world = Time(monkeypatch)
+    source = replay(1.0, False, recording(0, 40 * together), rate_hz=rate_hz)
+    late_ns, counts = [], []
+    for chunk in source.chunks(world.wait):
+        late_ns.append(world.now_ns - chunk.end_ns)
+        counts.append(len(chunk.samples))
+    assert set(counts) == {together}
+    assert max(late_ns) < 1000
+    assert min(world.waits[::2]) > TICK_S / 2
+
+
+def test_source_that_wakes_late_is_not_late_for_the_next_sample(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = Time(monkeypatch)
+    oversleep_ns = 300_000
+
+    def wait(seconds: float) -> bool:
+        world.now_ns += int(seconds * 1e9) + oversleep_ns
+        return False
+
+    source = replay(1.0, False, recording(0, 50), rate_hz=100.0)
+    late_ns = [world.now_ns - chunk.end_ns for chunk in source.chunks(wait)]
+    assert len(late_ns) == 50
+    assert max(late_ns) == pytest.approx(oversleep_ns, abs=1000)
 
 
 def test_break_stands_between_two_recordings_and_not_before_the_first(
@@ -102,7 +136,7 @@ def test_missing_samples_take_their_time_and_are_counted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     world, timing = Time(monkeypatch), Timing(1000.0, (Break(300, 200, 0.201),))
-    one = dataclasses.replace(recording(0, 500), timing=timing)
+    one = change(recording(0, 500), timing=timing)
     source = replay(1.0, False, one)
     chunks = list(source.chunks(world.wait))
     assert values(chunks) == list(range(500))
@@ -116,7 +150,7 @@ def test_clock_that_was_set_back_is_a_break_and_time_goes_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     world, timing = Time(monkeypatch), Timing(1000.0, (Break(300, 0, 0.0),), 2, 1, 4)
-    source = replay(1.0, False, dataclasses.replace(recording(0, 500), timing=timing))
+    source = replay(1.0, False, change(recording(0, 500), timing=timing))
     chunks = list(source.chunks(world.wait))
     assert values(chunks) == list(range(500))
     assert [(c.samples[0, 0], c.lost) for c in chunks if c.restart] == [(300, 0)]
