@@ -4,8 +4,9 @@ import platform
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
 from math import inf
+
+from msgspec.structs import replace
 
 from edge_agent import source_tables as tables
 from edge_agent.collection import Collection

@@ -1,12 +1,12 @@
 """Memory has room for every window that may come, and for no more than the configuration says."""
 
-from dataclasses import replace
 from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from edge_agent.branch import follow
 from edge_agent.fit import Refused, StreamShape, check_stream
