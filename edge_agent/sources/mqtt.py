@@ -1,15 +1,17 @@
 """Samples that something else publishes over MQTT."""
 
-import queue
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Final
 
+import numpy as np
+
 from edge_agent import source_tables as tables
 from edge_agent.config import LoadedConfig
 from edge_agent.fit import StreamShape
 from edge_agent.ring import Chunk
+from edge_agent.sources.inbox import Arrival, Inbox
 from edge_agent.sources.payload import Decoder, PayloadRefused
 from edge_agent.sources.sender_clock import SenderClock
 from edge_wire.broker import Broker
@@ -20,8 +22,6 @@ from edge_wire.link import Handlers, Link
 LOOK_S: Final = 0.15
 """The longest that it waits for a message before it looks whether it is time to stop."""
 CONNECT_S: Final = 10.0
-WAITING: Final = 1000
-"""Messages that may wait to be read; more are lost, and counted."""
 SHOWN: Final = 3
 """Kinds of wrong messages that are told."""
 
@@ -45,13 +45,14 @@ class Mqtt:
             table.format,
             table.paths,
             table.scale,
-            table.max_bytes,
             (table.time.path, table.time.unit) if table.time else None,
         )
         self._clock = SenderClock(shape.rate_hz)
-        self._inbox: queue.Queue[tuple[bytes, int]] = queue.Queue(WAITING)
+        self._most_bytes = table.max_bytes
+        self._inbox = Inbox(table.max_bytes)
         self._wrong: Counter[str] = Counter()
-        self._overrun = 0
+        self._missed = 0
+        """Messages without samples since the last one that had some."""
         self._before: bytes = b""
         self._timed = table.time is not None
 
@@ -72,13 +73,11 @@ class Mqtt:
                 if time.monotonic() > deadline:
                     raise LinkError(f"broker {self._broker.url}: {link.problem}")
             while not wait(0.0):
-                try:
-                    payload, now_ns = self._inbox.get(timeout=LOOK_S)
-                except queue.Empty:
-                    if not link.connected:
-                        raise LinkError(f"broker {self._broker.url}: {link.problem}") from None
-                    continue
-                yield from self._read(payload, now_ns)
+                arrival = self._inbox.get(LOOK_S)
+                if arrival is not None:
+                    yield from self._read(arrival)
+                elif not link.connected:
+                    raise LinkError(f"broker {self._broker.url}: {link.problem}")
         finally:
             link.stop()
 
@@ -86,7 +85,8 @@ class Mqtt:
         """Return what was wrong with messages, with counts."""
         said = [f"{count} messages {what}" for what, count in self._wrong.most_common(SHOWN)]
         counts = {
-            "messages came faster than they were read": self._overrun,
+            f"messages of more than {self._most_bytes} bytes": self._inbox.oversize,
+            "messages came faster than they were read": self._inbox.overrun,
             "times the sender's clock was set": self._clock.jumps,
             "time stamps written twice": self._clock.duplicates,
         }
@@ -94,14 +94,12 @@ class Mqtt:
 
     def _take(self, _topic: str, payload: bytes, retained: bool) -> None:
         """Keep a message with the time of its arrival; on the link's thread."""
-        if retained:  # from whenever; it comes again with every connection
-            return
-        try:
-            self._inbox.put_nowait((payload, time.monotonic_ns()))
-        except queue.Full:
-            self._overrun += 1
+        if not retained:  # that is from whenever; it comes again with every connection
+            self._inbox.put(payload, time.monotonic_ns())
 
-    def _read(self, payload: bytes, now_ns: int) -> Iterator[Chunk]:
+    def _read(self, arrival: Arrival) -> Iterator[Chunk]:
+        payload, now_ns = arrival.payload, arrival.at_ns
+        self._missed += arrival.missed
         if self._timed and payload == self._before:
             self._wrong["delivered twice"] += 1  # as QoS 1 may
             return
@@ -110,11 +108,15 @@ class Mqtt:
             samples, times_s = self._decoder.decode(payload)
         except PayloadRefused as error:
             self._wrong[str(error)] += 1
+            self._missed += 1
             return
+        if not np.isfinite(samples).all():
+            self._wrong["with values that are null, NaN or infinite"] += 1  # lost in the ring
+        missed, self._missed = self._missed, 0
         if times_s is None:
-            pieces = self._clock.arrived(len(samples), now_ns)
+            pieces = self._clock.arrived(len(samples), now_ns, missed)
         else:
-            pieces = self._clock.sent(len(samples), times_s, now_ns)
+            pieces = self._clock.sent(len(samples), times_s, now_ns, missed)
         for piece in pieces:
             part = samples[piece.start : piece.stop]
             yield Chunk(part, piece.end_ns, piece.lost, piece.restart)

@@ -1,9 +1,10 @@
 """What a message from somewhere else holds: samples, and when they were taken. Pure.
 
-A payload is not trusted: its size, shape and numbers are checked, and what is wrong is a
+A payload is not trusted: its shape and numbers are checked, and what is wrong is a
 ``PayloadRefused`` with the kind of thing that is wrong, so that they can be counted.
 """
 
+import json
 from collections.abc import Sequence
 from typing import Any, Final, Literal
 
@@ -31,7 +32,6 @@ class Decoder:
         form: Literal["json", "float32", "int16"],
         paths: Sequence[str] = (),
         scale: float = 1.0,
-        most_bytes: int = 1 << 16,
         time: tuple[str, str] | None = None,
     ) -> None:
         """Describe the payloads; the arguments are those of ``source_tables.Mqtt``.
@@ -44,7 +44,6 @@ class Decoder:
         self._channels = channels
         self._format = form
         self._scale = np.float32(scale)
-        self._most_bytes = most_bytes
         self._paths = [_parse(f"paths[{i}]", p) for i, p in enumerate(paths)]
         self._time = _parse("time.path", time[0]) if time else None
         self._unit_s = UNITS_S[time[1]] if time else 1.0
@@ -63,14 +62,9 @@ class Decoder:
             or of the last; None where none are asked for.
         Raises: PayloadRefused.
         """
-        if len(payload) > self._most_bytes:
-            raise PayloadRefused(f"of more than {self._most_bytes} bytes")
         if self._format != "json":
             return self._raw(payload), None
-        try:
-            document = msgspec.json.decode(payload)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise PayloadRefused("that are no JSON") from None
+        document = _read_json(payload)
         samples = self._samples(document)
         if not 1 <= len(samples) <= MAX_SAMPLES:
             raise PayloadRefused(f"without 1 to {MAX_SAMPLES} samples")
@@ -111,6 +105,22 @@ def _parse(key: str, text: str) -> tuple[str | int | None, ...]:
         return parse_path(text)
     except ValueError as error:
         raise ValueError(f"{key}: {error}") from None
+
+
+def _read_json(payload: bytes) -> Any:
+    """Return what a payload says; NaN, Infinity and 1e999, which JSON has not, as they are meant.
+
+    Many writers give them without a word. A sample of it is lost; the others beside it are not.
+    """
+    try:
+        return msgspec.json.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
+    try:
+        # Whole numbers as floats: time and memory stay in step with the payload's size.
+        return json.loads(payload.decode(), parse_int=float)
+    except (ValueError, RecursionError):
+        raise PayloadRefused("that are no JSON") from None
 
 
 def _numbers(document: Any, path: tuple[str | int | None, ...], what: str) -> Any:

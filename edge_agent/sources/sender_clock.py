@@ -14,6 +14,8 @@ GAP_STEPS: Final = 1.75
 """A longer step between two samples is a gap, in steps of the stream's rate."""
 SILENCE_S: Final = 1.0
 """Where messages bear no time, so much more than their samples last is a gap."""
+MISSED_STEPS: Final = 1.5
+"""Instead of ``GAP_STEPS`` where a message is known to be missing in between."""
 SET_S: Final = 5.0
 """A step forward that is so much longer than the time that passed here is a clock that was set."""
 DRIFT: Final = 2e-4
@@ -45,21 +47,30 @@ class SenderClock:
         self.duplicates = 0
         """Samples with the time of the one before."""
 
-    def arrived(self, count: int, now_ns: int) -> list[Piece]:
-        """Place samples that bear no time: the last of them is now."""
-        lost = 0
+    def arrived(self, count: int, now_ns: int, missed: int = 0) -> list[Piece]:
+        """Place samples that bear no time: the last of them is now.
+
+        Args:
+            missed: messages directly before that could not be read: of each at least one sample
+                is lost, and of all as many as the time had room for.
+        """
+        lost = missed
         if self._arrived_ns is not None:
             more_s = (now_ns - self._arrived_ns) / 1e9 - count * self._period_s
-            if more_s > max(SILENCE_S, GAP_STEPS * self._period_s):
-                lost = round(more_s / self._period_s)
+            if missed or more_s > max(SILENCE_S, GAP_STEPS * self._period_s):
+                lost = max(missed, round(more_s / self._period_s))
         self._arrived_ns = now_ns
         return [Piece(0, count, now_ns, lost, lost > 0)]
 
-    def sent(self, count: int, times_s: npt.NDArray[np.float64], now_ns: int) -> list[Piece]:
+    def sent(
+        self, count: int, times_s: npt.NDArray[np.float64], now_ns: int, missed: int = 0
+    ) -> list[Piece]:
         """Place samples by their sender's clock.
 
         Args:
             times_s: float64 [count] of each, or [1] of the last.
+            missed: messages directly before that could not be read. The times say what is lost
+                with them; where they do not, it is a sample of each.
         """
         if len(times_s) == 1:
             times_s = times_s - np.arange(count - 1, -1, -1) * self._period_s
@@ -67,18 +78,23 @@ class SenderClock:
         self.duplicates += int(np.count_nonzero(steps[self._sent_s is None :] == 0))
         passed_s = 0.0 if self._arrived_ns is None else (now_ns - self._arrived_ns) / 1e9
         odd = (steps < 0) | (steps > GAP_STEPS * self._period_s)
+        odd[0] |= missed > 0 and steps[0] > MISSED_STEPS * self._period_s
         begins = [0, *(i for i in np.flatnonzero(odd).tolist() if i > 0)]
         pieces = []
         for begin, stop in zip(begins, [*begins[1:], count], strict=True):
             lost, restart = 0, False
-            if odd[begin] and (begin > 0 or self._sent_s is not None):
+            untold = missed if begin == 0 else 0
+            if begin == 0 and self._sent_s is None:
+                lost, restart = untold, untold > 0
+            elif odd[begin]:
                 restart, step_s = True, float(steps[begin])
                 believed_s = passed_s + count * self._period_s + SET_S
                 if step_s < 0 or step_s > believed_s:
                     self.jumps += 1
                     self._arrived_ns = None  # the offset begins anew
                     step_s = 0.0 if step_s < 0 else min(step_s, passed_s)
-                lost = max(0, round(step_s / self._period_s) - 1)
+                    lost = untold
+                lost = max(lost, round(step_s / self._period_s) - 1)
             end_ns = self._place(float(times_s[stop - 1]), now_ns)
             pieces.append(Piece(begin, stop, end_ns, lost, restart))
         self._sent_s = float(times_s[-1])

@@ -3,12 +3,14 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from itertools import count, pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from edge_agent.ring import Chunk
+from edge_agent.sources import inbox
 from edge_agent.sources.mqtt import Mqtt
 from edge_bundle.errors import ConfigError
 from edge_wire.broker import Broker
@@ -99,7 +101,7 @@ def open_mqtt(folder: Path, port: int, text: str) -> Mqtt:
     return source
 
 
-def test_messages_are_samples_and_wrong_ones_are_counted(
+def test_messages_are_samples_and_wrong_ones_are_counted_and_are_gaps(
     broker: RunningBroker, say: Callable[..., None], tmp_path: Path
 ) -> None:
     say('{"ax": -1, "ay": -1}', retain=True)  # from before: not a sample of now
@@ -116,7 +118,12 @@ def test_messages_are_samples_and_wrong_ones_are_counted(
         until(lambda: listening.samples[-1:] == [[7.0, 8.0]])
         assert [r for r in listening.samples if r[0] > 0] == [[1, 2], [3, 4], [5, 6], [7, 8]]
         assert [-1, -1] not in listening.samples
-        assert not any(c.lost for c in listening.chunks[began:])
+        good, behind_two, behind_large = (c for c in listening.chunks[began:] if c.samples[0, 0])
+        assert (good.lost, good.restart) == (0, False)
+        assert behind_two.restart
+        assert behind_two.lost >= 2
+        assert behind_large.restart
+        assert behind_large.lost >= 1
         ends = [c.end_ns for c in listening.chunks]
         assert ends == sorted(ends)
     problems = listening.source.problems()
@@ -146,6 +153,52 @@ def test_raw_samples_and_senders_times(
     problems = listening.source.problems()
     assert "messages delivered twice" in problems
     assert "1 times the sender's clock was set" in problems
+
+
+def test_numbers_that_are_not_finite_are_told_and_lost_alone(
+    broker: RunningBroker, say: Callable[..., None], tmp_path: Path
+) -> None:
+    with Listening(open_mqtt(tmp_path, broker.port, 'paths = ["$.v"]')) as listening:
+        heard(listening, say, '{"v": [0, 0]}')
+        say('{"v": [[1, 1], [NaN, 2], [3, 3]]}')
+        say('{"v": [4, 1e999]}')
+        say('{"v": [5, 5]}')
+        until(lambda: listening.samples[-1:] == [[5.0, 5.0]])
+    assert [len(c.samples) for c in listening.chunks[-3:]] == [3, 1, 1]
+    problems = listening.source.problems()
+    assert problems == "2 messages with values that are null, NaN or infinite"
+
+
+def test_messages_that_come_faster_than_they_are_read_are_a_gap(
+    broker: RunningBroker,
+    say: Callable[..., None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(inbox, "WAITING", 2)
+    source = open_mqtt(tmp_path, broker.port, 'paths = ["$.v"]')
+    free, ended = threading.Event(), threading.Event()
+    chunks: list[Chunk] = []
+
+    def slowly() -> None:
+        for chunk in source.chunks(lambda _seconds: ended.is_set()):
+            chunks.append(chunk)
+            free.wait(PATIENCE_S)
+
+    thread = threading.Thread(target=slowly)
+    thread.start()
+    for number in count():
+        say(f'{{"v": [{number}, 0]}}')
+        if not free.is_set() and "came faster" in source.problems():
+            free.set()
+            overrun = number
+        if free.is_set() and chunks[-1].samples[0, 0] > overrun:
+            break
+    ended.set()
+    thread.join(PATIENCE_S)
+    told = [(b.samples[0, 0] - a.samples[0, 0] - 1, b.lost, b.restart) for a, b in pairwise(chunks)]
+    assert any(missing for missing, _, _ in told)
+    assert all(lost >= missing and restart == (missing > 0) for missing, lost, restart in told)
 
 
 def test_broker_that_goes_away_fails_the_source_and_is_found_again(

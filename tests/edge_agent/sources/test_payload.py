@@ -54,6 +54,21 @@ def test_null_is_a_sample_that_is_not_there() -> None:
     assert math.isnan(samples[1, 0])
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("NaN", math.nan),
+        ("-Infinity", -math.inf),
+        ("1e999", math.inf),
+        ("1" + "0" * 50_000, math.inf),
+    ],
+)
+def test_number_that_is_not_finite_is_that_and_its_neighbours_stay(text: str, value: float) -> None:
+    samples, _ = ROWS.decode(b'{"rows": [[2, 4], [%s, 6]]}' % text.encode())
+    assert samples[:, 1].tolist() == [2, 3]
+    assert samples[:, 0] == pytest.approx([1, value], nan_ok=True)
+
+
 def test_raw_numbers_are_little_endian_and_scaled() -> None:
     samples, _ = Decoder(2, "int16", scale=0.25).decode(struct.pack("<4h", 4, -8, 12, 16))
     assert samples.tolist() == [[1, -2], [3, 4]]
@@ -67,7 +82,7 @@ def test_raw_numbers_are_little_endian_and_scaled() -> None:
         (AX_AY, b"", "no JSON"),
         (AX_AY, b"{", "no JSON"),
         (AX_AY, b"\xff\xfe", "no JSON"),
-        (AX_AY, b"[" * 100_000, "no JSON|more than"),
+        (AX_AY, b"[" * 100_000, "no JSON"),
         (AX_AY, b"[" * 60_000, "no JSON"),
         (AX_AY, b"{}", "without a value where the path says"),
         (AX_AY, b'{"imu": [1, 2]}', "without a value where the path says"),
@@ -79,12 +94,12 @@ def test_raw_numbers_are_little_endian_and_scaled() -> None:
         (AX_AY, b'{"imu": {"ax": [], "ay": []}}', "without 1 to 65536 samples"),
         (ROWS, b'{"rows": [[1, 2], [3]]}', "no even list of numbers"),
         (ROWS, b'{"rows": [[1, 2, 3]]}', "without 2 numbers in a sample"),
-        (ROWS, b'{"rows": [1' + b"0" * 400 + b", 1]}", "no even list|no JSON"),
+        (EACH, b'[{"t": NaN, "ax": 1, "ay": 2}]', "without a time"),
+        (ROWS, b'{"rows": [nan, 1]}', "no JSON"),
         (EACH, b'[{"t": null, "ax": 1, "ay": 2}]', "without a time"),
         (EACH, b'[{"ax": 1, "ay": 2}]', "without a time where"),
         (Decoder(2, "int16"), b"abc", "no whole number of samples \\(4 bytes each\\)"),
         (Decoder(2, "int16"), b"", "no whole number of samples"),
-        (Decoder(1, "float32", most_bytes=8), b"0" * 12, "of more than 8 bytes"),
     ],
 )
 def test_wrong_payload_is_refused_by_what_is_wrong(
@@ -150,8 +165,8 @@ def test_list_of_lists_is_walked() -> None:
         ((2, "json", ["$.a", "$.b", "$.c"]), "paths: 3 of them, expected one for each of 2"),
         ((2, "json", []), "paths: 0 of them"),
         ((2, "int16", ["$.a"]), 'paths: is for format = "json" alone'),
-        ((2, "int16", [], 1.0, 9, ("$.t", "s")), 'time: is for format = "json" alone'),
-        ((1, "json", ["$"], 1.0, 9, ("t", "s")), "time.path: 't': expected"),
+        ((2, "int16", [], 1.0, ("$.t", "s")), 'time: is for format = "json" alone'),
+        ((1, "json", ["$"], 1.0, ("t", "s")), "time.path: 't': expected"),
     ],
 )
 def test_description_that_cannot_be_is_refused_by_its_key(

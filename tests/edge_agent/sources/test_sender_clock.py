@@ -31,6 +31,47 @@ def test_silence_is_a_gap_of_what_there_was_room_for() -> None:
     assert clock.arrived(10, at(5)) == [Piece(0, 10, at(5), 490, True)]
 
 
+@pytest.mark.parametrize(
+    ("at_s", "missed", "lost"),
+    [(0.03, 2, 2), (0.05, 1, 4), (0.01, 1, 1), (0.012, 3, 3)],
+    ids=["as the time says", "more than messages", "in a burst", "several in a burst"],
+)
+def test_unreadable_message_without_a_time_is_a_gap_of_one_sample_at_least(
+    at_s: float, missed: int, lost: int
+) -> None:
+    clock = SenderClock(RATE_HZ)
+    clock.arrived(1, at(0))
+    assert clock.arrived(1, at(at_s), missed) == [Piece(0, 1, at(at_s), lost, True)]
+    assert clock.arrived(1, at(at_s + 0.01)) == [Piece(0, 1, at(at_s + 0.01), 0, False)]
+
+
+def test_unreadable_message_before_all_others_is_counted() -> None:
+    assert SenderClock(RATE_HZ).arrived(1, at(0), 2) == [Piece(0, 1, at(0), 2, True)]
+    (piece,) = SenderClock(RATE_HZ).sent(1, np.array([5.0]), at(0), 2)
+    assert (piece.lost, piece.restart) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("step_s", "missed", "told"),
+    [
+        (0.02, 1, (1, True)),
+        (0.016, 1, (1, True)),  # its clock is uneven
+        (0.016, 0, (0, False)),
+        (0.01, 1, (0, False)),  # nothing is missing: it was no sample
+        (0.05, 1, (4, True)),
+        (-3.0, 2, (2, True)),
+        (86_400.0, 2, (2, True)),
+    ],
+)
+def test_times_tell_what_unreadable_messages_had(
+    step_s: float, missed: int, told: tuple[int, bool]
+) -> None:
+    clock = SenderClock(RATE_HZ)
+    clock.sent(1, np.array([50.0]), at(0))
+    (piece,) = clock.sent(1, np.array([50.0 + step_s]), at(0.02), missed)
+    assert (piece.lost, piece.restart) == told
+
+
 def test_network_jitter_is_taken_out_by_the_senders_times() -> None:
     clock = SenderClock(RATE_HZ)
     ends = [
@@ -92,17 +133,18 @@ def test_sender_that_runs_slow_is_followed() -> None:
 @settings(deadline=None)
 @given(
     st.lists(
-        st.tuples(st.floats(-1e6, 1e6), st.integers(1, 5), st.floats(0, 100)),
+        st.tuples(st.floats(-1e6, 1e6), st.integers(1, 5), st.floats(0, 100), st.integers(0, 3)),
         min_size=1,
         max_size=20,
     )
 )
 def test_whatever_a_sender_says_every_sample_is_placed_once_and_none_in_the_future(
-    messages: list[tuple[float, int, float]],
+    messages: list[tuple[float, int, float, int]],
 ) -> None:
     clock, now_s = SenderClock(RATE_HZ), 0.0
-    for sent_s, count, passed_s in messages:
+    for sent_s, count, passed_s, missed in messages:
         now_s += passed_s
-        pieces = send(clock, sent_s, count, now_s)
+        times_s = sent_s + np.arange(count) / RATE_HZ
+        pieces = clock.sent(count, times_s, at(now_s), missed)
         assert [n for p in pieces for n in range(p.start, p.stop)] == list(range(count))
         assert all(p.end_ns <= at(now_s) and p.lost >= 0 for p in pieces)
