@@ -4,6 +4,7 @@ A source is told of a missing library or a wrong table when it is opened; of a m
 its chunks are asked for, so that one that is plugged in later is found by a later try.
 """
 
+import errno
 import importlib
 import select
 from collections.abc import Callable, Iterator
@@ -19,6 +20,13 @@ TICK_S: Final = 0.02
 """A source that is woken by its device reads at most this often; what came meanwhile waits."""
 LOOK_S: Final = 0.15
 """The longest that a source blocks in a call before it looks whether it is time to stop."""
+
+DENIED: Final = (errno.EACCES, errno.EPERM)
+ABSENT: Final = (errno.ENOENT, errno.ENODEV, errno.ENXIO)
+HINTS: Final = {
+    errno.EREMOTEIO: ": nothing answers there; is it connected, and is that its address?",
+    errno.EBUSY: ": does another program have it open?",
+}
 
 
 class DeviceFailed(Exception):
@@ -36,13 +44,15 @@ def failing(what: str, group: str = "") -> Iterator[None]:
     """
     try:
         yield
-    except PermissionError as error:
-        hint = f": add the user to the group {group}" if group else ""
-        raise DeviceFailed(f"{error.filename or what}: permission denied{hint}") from None
-    except FileNotFoundError as error:
-        raise DeviceFailed(f"{error.filename or what}: no such device; is it connected?") from None
-    except OSError as error:
-        raise DeviceFailed(f"{what}: {error.strerror or error}") from None
+    except OSError as error:  # by its number: a library raises a class of its own
+        name = error.filename or what
+        if error.errno in DENIED:
+            hint = f": add the user to the group {group}" if group else ""
+            raise DeviceFailed(f"{name}: permission denied{hint}") from None
+        if error.errno in ABSENT:
+            raise DeviceFailed(f"{name}: no such device; is it connected?") from None
+        hint = HINTS.get(error.errno or 0, "")
+        raise DeviceFailed(f"{what}: {error.strerror or error}{hint}") from None
 
 
 def need_library(loaded: LoadedConfig, index: int, name: str, extra: str, package: str = "") -> Any:

@@ -33,6 +33,8 @@ class Serial:
         self._table = table
         self._library = library
         self._given = False
+        self._end_ns = 0
+        """When the last sample so far was there."""
 
     def chunks(self, wait: Callable[[float], bool]) -> Iterator[Chunk]:
         """Yield what came; wakes up when something does, at most 50 times a second.
@@ -57,7 +59,9 @@ class Serial:
                     if previous_ns and now_ns - previous_ns > silence_ns:
                         restart = True
                     previous_ns = now_ns
-                    yield Chunk(samples, now_ns - int(behind * period), lost, restart)
+                    # A burst is what came late: none of it is from before what was read before.
+                    self._end_ns = max(self._end_ns, now_ns - int(behind * period))
+                    yield Chunk(samples, self._end_ns, lost, restart)
                     restart, self._given = False, True
 
 

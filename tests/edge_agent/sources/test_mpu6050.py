@@ -227,7 +227,8 @@ def test_chip_that_falls_off_the_bus_fails_and_comes_back_behind_a_break(world: 
     source = world.open()
     assert not any(c.restart for c in world.run(source, 5))
     world.bus = Bus({})
-    with pytest.raises(DeviceFailed, match="i2c bus 1, address 0x68: Remote I/O error"):
+    unanswered = "i2c bus 1, address 0x68: Remote I/O error: nothing answers there"
+    with pytest.raises(DeviceFailed, match=unanswered):
         world.run(source, 5)
     world.bus = Bus({0x68: world.chip})
     assert [c.restart for c in world.run(source, 5)][:2] == [True, False]

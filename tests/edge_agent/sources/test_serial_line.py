@@ -1,16 +1,19 @@
 """A serial line, through pyserial, on a pseudo-terminal."""
 
+import errno
 import os
 import sys
 import time
 import tty
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from edge_agent.fit import StreamShape
+from edge_agent.intake import Intake
 from edge_agent.sources import serial_line
 from edge_agent.sources.device import DeviceFailed
 from edge_agent.sources.source import Source
@@ -70,6 +73,22 @@ def test_lines_arrive_with_the_time_they_were_read(tmp_path: Path, line: Line) -
     assert 0 <= time.monotonic_ns() - third.end_ns < 5_000_000_000
 
 
+def test_bad_line_in_a_burst_is_one_sample_lost_and_no_clock_that_jumps(
+    tmp_path: Path, line: Line
+) -> None:
+    source = open_serial(tmp_path, line.device)
+    intake = Intake(source.shape)
+    with running(source, lambda: line.say(b"\n" + b"1,2\n" * 5)) as chunks:
+        got = take(chunks, 5)
+        line.say(b"1,2\n" * 4 + b"bad\n" + b"1,2\n" * 70)  # 0.75 s of samples at once
+        got += take(chunks, 74)
+    accepted = [intake.accept(c) for c in got]
+    assert [(c.lost, c.restart) for c in accepted if c and (c.lost or c.restart)] == [(1, False)]
+    assert intake.problems() == ""
+    ends = [c.end_ns for c in got]
+    assert ends == sorted(ends)
+
+
 def test_frames_arrive(tmp_path: Path, line: Line) -> None:
     table = CHANNELS + 'format = "frames"\nvalues = "int16"\nscale = 0.5\nchecksum = "sum8"\n'
     body = np.array([-3, 8], "<i2").tobytes()
@@ -122,6 +141,32 @@ def test_line_that_is_not_there_fails_when_it_is_asked_for_samples(tmp_path: Pat
     source = open_serial(tmp_path, "/dev/ttyNONE7")
     with pytest.raises(DeviceFailed, match="/dev/ttyNONE7"), running(source) as chunks:
         next(chunks)
+
+
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [
+        (errno.EACCES, "permission denied: add the user to the group dialout"),
+        (errno.ENOENT, "no such device; is it connected?"),
+        (errno.ENXIO, "no such device; is it connected?"),
+        (errno.EBUSY, "does another program have it open?"),
+    ],
+)
+def test_line_that_cannot_be_opened_says_what_to_do(
+    tmp_path: Path, line: Line, monkeypatch: pytest.MonkeyPatch, number: int, message: str
+) -> None:
+    source, opened = open_serial(tmp_path, line.device), os.open
+
+    def refuse(path: Any, *arguments: Any, **named: Any) -> int:
+        if path == line.device:
+            raise OSError(number, os.strerror(number), path)
+        return opened(path, *arguments, **named)
+
+    monkeypatch.setattr(os, "open", refuse)  # below pyserial, which raises an error of its own
+    with pytest.raises(DeviceFailed) as failed, running(source) as chunks:
+        next(chunks)
+    assert str(failed.value).startswith(f"{line.device}: ")
+    assert str(failed.value).endswith(message)
 
 
 def test_library_that_is_missing_is_named_with_its_extra(
