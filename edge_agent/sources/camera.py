@@ -84,10 +84,11 @@ class _Newest:
                 self.came.clear()
         return None if held is None else (*held, replaced)
 
-    def stop(self) -> None:
-        """End the thread; one that hangs in its driver is left to end by itself."""
+    def stop(self) -> bool:
+        """End the thread; tell whether it hangs in its driver, and is left to end by itself."""
         self._stopping.set()
         self._thread.join(END_S)
+        return self._thread.is_alive()
 
     def _run(self) -> None:
         due = time.monotonic()
@@ -140,13 +141,16 @@ class Camera:
         self._opener = opener
         self._resize = resize
         self._given = False
+        self._hanging: _Newest | None = None
+        """What did not end when it was stopped."""
 
     def chunks(self, wait: Callable[[float], bool]) -> Iterator[Chunk]:
         """Yield a frame as soon as there is one; wakes up once a frame.
 
         Frames that a newer one replaced before they were asked for count as lost, pixel by pixel;
         those between two that are due at ``rate_hz`` do not.
-        Raises: DeviceFailed: there is no such camera, or it was unplugged.
+        Raises: DeviceFailed: there is no such camera, it was unplugged, or a try before this one
+            still hangs in the driver.
         """
         table = self._table
         pixels = table.width * table.height
@@ -172,12 +176,19 @@ class Camera:
 
     @contextmanager
     def _newest(self) -> Iterator[_Newest]:
+        # Each try would leave a thread and an open device more.
+        if self._hanging is not None and self._hanging.stop():
+            raise DeviceFailed(
+                f"camera {self._table.device}: its driver hangs, and it is opened again when that "
+                "ends; unplug it, or restart the agent"
+            )
+        self._hanging = None
         frames, pace_s = self._opener()
         newest = _Newest(frames, self._table.rate_hz, pace_s)
         try:
             yield newest
         finally:
-            newest.stop()
+            self._hanging = newest if newest.stop() else None
 
     def _samples(self, image: Image) -> Float32Array:
         size = (self._table.width, self._table.height)

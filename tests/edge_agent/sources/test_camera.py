@@ -3,6 +3,7 @@
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -127,9 +128,13 @@ class Driver:
 
 
 def camera_of(driver: Driver) -> Camera:
+    return camera_from(lambda: driver)
+
+
+def camera_from(opener: Callable[[], Driver]) -> Camera:
     table = tables.Camera(name="a", device=0, width=3, height=2, rate_hz=1e6)
     shape = StreamShape(6e6, NATIVE, block=6)
-    return Camera(shape, table, lambda: (driver, 0.0), cv2.resize)
+    return Camera(shape, table, lambda: (opener(), 0.0), cv2.resize)
 
 
 def test_newest_frame_is_given_and_those_it_replaced_are_counted() -> None:
@@ -162,6 +167,37 @@ def test_camera_that_hangs_fails_and_is_left_promptly(monkeypatch: pytest.Monkey
     assert not driver.closed.is_set()
     driver.more.release()
     assert driver.closed.wait(10), "what hung is closed when it comes back"
+
+
+def test_camera_that_hangs_is_not_opened_again_before_its_driver_returns(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(camera, "SILENCE_S", 0.1)
+    drivers: list[Driver] = []
+
+    def opener() -> Driver:
+        drivers.append(Driver())
+        return drivers[-1]
+
+    source = camera_from(opener)
+    threads = threading.active_count()
+    with pytest.raises(DeviceFailed, match="no frame"), running(source) as chunks:
+        next(chunks)
+    for _ in range(3):
+        with (
+            pytest.raises(DeviceFailed, match=r"its driver hangs, .*; unplug it"),
+            running(source) as chunks,
+        ):
+            next(chunks)
+    assert len(drivers) == 1
+    assert threading.active_count() == threads + 1
+    drivers[0].more.release()
+    assert drivers[0].closed.wait(10)
+    with pytest.raises(DeviceFailed, match="no frame"), running(source) as chunks:
+        next(chunks)
+    assert len(drivers) == 2
+    drivers[1].more.release()
+    assert drivers[1].closed.wait(10)
 
 
 def test_silent_camera_is_left_promptly() -> None:
