@@ -22,13 +22,12 @@ from msgspec.structs import replace
 from edge_bundle.errors import ConfigError, RecordingRefused
 from edge_bundle.manifest import RATE_TOLERANCE, Stream
 from edge_bundle.resampling import make_resampler
-from edge_bundle.table import read_table
+from edge_bundle.table import UNLABELLED, read_table
 from edge_bundle.tensor import Array, Float32Array
 from edge_bundle.timing import UNTIMED, Break, Timing, read_times, runs
 from edge_bundle.wav import read_wav
 
 MAX_RECORDING_BYTES = 1 << 30
-UNLABELLED = -1
 WAV_UNITS: Final = {"": 1.0, "1": 1.0, "int16": 32768.0}
 """What a WAV file's full scale is in the units that its samples can have."""
 
@@ -302,12 +301,9 @@ def _check_codes(file: Path, y: Array, recordings: int, labels: int) -> None:
 
 def _read_csv(file: Path, stream: Stream | None) -> Recording:
     table = read_table(file, [c.name for c in stream.channels] if stream else None)
-    labels = tuple(sorted(set(table.labels) - {""}))
-    index = {label: i for i, label in enumerate(labels)} | {"": UNLABELLED}
-    codes = np.asarray([index[g] for g in table.labels] or np.empty(0), np.int64)
     timing = UNTIMED if table.times_s is None else read_times(table.times_s)
-    samples = _as_float32(table.values)
-    return Recording(str(file), samples, table.names, timing.rate_hz, codes, labels, timing)
+    samples, rate_hz = _as_float32(table.values), timing.rate_hz
+    return Recording(str(file), samples, table.names, rate_hz, table.codes, table.labels, timing)
 
 
 def _read_wav(

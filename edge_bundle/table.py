@@ -5,10 +5,13 @@ The time of a sample is in a column ``time_s``, ``time_ms``, ``time_us``, ``time
 """
 
 import csv
-from collections.abc import Sequence
+from array import array
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timezone
+from itertools import islice
+from math import isfinite
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -23,19 +26,45 @@ EPOCH_S: Final = (1e8, 1e11)
 """What a time since 1970 in seconds is within: the years 1973 to 5138."""
 
 
+BLOCK: Final = 1024
+"""Rows that are held as text at once."""
+UNLABELLED: Final = -1
+
+
 class Table(Struct, frozen=True):
     """What a table holds."""
 
     names: tuple[str, ...]
     values: npt.NDArray[np.float64]
     """float64 [samples, names]."""
-    labels: list[str]
-    """One for each sample; empty where it has none."""
+    codes: npt.NDArray[np.int64]
+    """[samples], an index into ``labels`` or ``UNLABELLED``."""
+    labels: tuple[str, ...]
+    """In the order of the alphabet."""
     times_s: npt.NDArray[np.float64] | None
 
 
+class _Codes(dict[str, int]):
+    """Numbers what it is asked for, in the order in which it is."""
+
+    def __missing__(self, key: str) -> int:
+        self[key] = number = len(self)
+        return number
+
+
+class _Columns(Struct, frozen=True):
+    """What is in which column."""
+
+    names: tuple[str, ...]
+    values: tuple[int, ...]
+    """One for each name."""
+    timed: str | None
+    time: int
+    label: int | None
+
+
 def read_table(file: Path, wanted: Sequence[str] | None) -> Table:
-    """Read a table.
+    """Read a table; its text is held in small parts, its numbers as numbers alone.
 
     Args:
         wanted: the columns to read as channels; None for all that are neither times nor labels.
@@ -43,42 +72,105 @@ def read_table(file: Path, wanted: Sequence[str] | None) -> Table:
     """
     try:
         with file.open(newline="", encoding="utf-8-sig") as text:
-            rows = csv.DictReader(text)
-            header = list(rows.fieldnames or [])
+            rows = csv.reader(text)
+            header = next(rows, [])
+            at = {name: i for i, name in enumerate(header)}
             others = [h for h in header if h not in {*UNITS_S, TIMESTAMP, LABEL}]
             names = list(others if wanted is None else wanted)
-            if missing := [n for n in names if n not in header]:
+            if missing := [n for n in names if n not in at]:
                 raise RecordingRefused(
                     f"{file}: no column {missing[0]!r}; the header has {', '.join(header)}"
                 )
-            timed = next((c for c in (*UNITS_S, TIMESTAMP) if c in header), None)
-            return _read_rows(file, rows, names, timed, LABEL in header)
+            timed = next((c for c in (*UNITS_S, TIMESTAMP) if c in at), None)
+            columns = _Columns(
+                tuple(names),
+                tuple(at[n] for n in names),
+                timed,
+                at[timed] if timed else 0,
+                at.get(LABEL),
+            )
+            return _read_rows(file, rows, lambda: rows.line_num + 1, columns)
     except (UnicodeDecodeError, csv.Error) as error:
         raise RecordingRefused(f"{file}: not a readable .csv: {error}") from None
 
 
+class _Rows:
+    """What was read of a table so far: numbers, and no text."""
+
+    def __init__(self, columns: _Columns) -> None:
+        self._columns = columns
+        self._instant = _instant if columns.timed == TIMESTAMP else str
+        self._values, self._times, self._codes = array("d"), array("d"), array("q")
+        self._seen = _Codes()
+        self._count = 0
+
+    def extend(self, rows: list[list[str]]) -> None:
+        """Read rows.
+
+        Raises: ValueError, IndexError: in one of them is no number, or no finite time.
+        """
+        columns, instant = self._columns, self._instant
+        self._values.extend(float(row[i]) for row in rows for i in columns.values)
+        if columns.timed:
+            self._times.extend(float(instant(row[columns.time])) for row in rows)
+            if not all(map(isfinite, self._times[self._count :])):
+                raise ValueError
+        if (at := columns.label) is not None:
+            self._codes.extend(self._seen[row[at] if at < len(row) else ""] for row in rows)
+        self._count += len(rows)
+
+    def table(self, file: Path) -> Table:
+        """Return all of them.
+
+        Raises: RecordingRefused: times that are none.
+        """
+        columns = self._columns
+        names, timed = columns.names, columns.timed
+        labels = tuple(sorted(self._seen.keys() - {""}))
+        index = {label: i for i, label in enumerate(labels)}
+        order = np.asarray([index.get(label, UNLABELLED) for label in self._seen], np.int64)
+        labelled = columns.label is not None
+        codes = (
+            order[np.asarray(self._codes)]
+            if labelled
+            else np.full(self._count, UNLABELLED, np.int64)
+        )
+        values = np.asarray(self._values).reshape(self._count, len(names))
+        if timed is None:
+            return Table(names, values, codes, labels, None)
+        stamps = np.asarray(self._times)
+        unit_s = UNITS_S[timed] if timed in UNITS_S else _epoch_unit(file, stamps)
+        # From the first on: a double has no room for a microsecond beside 50 years.
+        return Table(names, values, codes, labels, (stamps - stamps[:1]) * unit_s)
+
+
 def _read_rows(
-    file: Path, rows: "csv.DictReader[str]", names: list[str], timed: str | None, labelled: bool
+    file: Path, rows: Iterator[list[str]], next_line: Callable[[], int], columns: _Columns
 ) -> Table:
-    values: list[list[float]] = []
-    times: list[float] = []
-    labels: list[str] = []
-    for number, row in enumerate(rows, 2):
-        where = f"{file}: line {number}, column "
-        values.append([_number(where, name, row[name]) for name in names])
-        if timed:
-            cell = row[timed]
-            times.append(_number(where, timed, _instant(cell) if timed == TIMESTAMP else cell))
-            if not np.isfinite(times[-1]):
-                raise RecordingRefused(f"{where}{timed}: {cell!r}, expected a time")
-        labels.append((row[LABEL] or "") if labelled else "")
-    table = np.asarray(values, np.float64).reshape(len(values), len(names))
-    if timed is None:
-        return Table(tuple(names), table, labels, None)
-    stamps = np.asarray(times, np.float64)
-    unit_s = UNITS_S[timed] if timed in UNITS_S else _epoch_unit(file, stamps)
-    # From the first on: a double has no room for a microsecond beside 50 years.
-    return Table(tuple(names), table, labels, (stamps - stamps[:1]) * unit_s)
+    """Read what is behind the header."""
+    read, line = _Rows(columns), next_line()
+    while block := list(islice(rows, BLOCK)):
+        try:
+            read.extend([row for row in block if row])  # an empty line is no row
+        except (ValueError, IndexError):
+            _find_wrong(file, block, line, columns)
+        line = next_line()
+    return read.table(file)
+
+
+def _find_wrong(file: Path, block: list[list[str]], line: int, columns: _Columns) -> NoReturn:
+    """Refuse the first cell that is not what its column needs."""
+    for row in block:
+        where = f"{file}: line {line}, column "
+        line += 1 + sum(cell.count("\n") for cell in row)  # within quotes
+        for name, at in zip(columns.names, columns.values, strict=True) if row else ():
+            _number(where, name, row[at] if at < len(row) else None)
+        if columns.timed and row:
+            cell = row[columns.time] if columns.time < len(row) else None
+            time = _instant(cell) if columns.timed == TIMESTAMP else cell
+            if not isfinite(_number(where, columns.timed, time)):
+                raise RecordingRefused(f"{where}{columns.timed}: {cell!r}, expected a time")
+    raise AssertionError("no cell is wrong")
 
 
 def _number(where: str, column: str, cell: Any) -> float:

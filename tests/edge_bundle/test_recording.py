@@ -2,6 +2,7 @@
 
 import io
 import tempfile
+import tracemalloc
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -122,11 +123,36 @@ def test_csv_of_a_spreadsheet_is_read(tmp_path: Path, encoding: str) -> None:
         ("a,b\n" + "1,2\n" * 3 + "1,nan\n", "sample 3, channel b: nan, expected a finite number"),
         ("a,b\n" + "1e300,2\n" * 4, "sample 0, channel a: inf, expected a finite number"),
         ("time_s,a,b\n0,1,1\n1,1,1\n2,1,1\n3,1,1\n", "1 Hz, the stream has 10 Hz"),
+        ("a,b\n" + "1,2\n" * 3000 + "\n\n1,x\n" + "1,2\n" * 5, "line 3004, column b: 'x'"),
+        ('a,b,c\n1,2,"x\ny"\n\n1,2\n,2\n', "line 6, column a: '', expected a number"),
         ('a,b\n"' + "1" * 200_000 + '",2\n', "not a readable .csv"),
     ],
 )
 def test_wrong_csv_is_refused_with_line_and_column(tmp_path: Path, text: str, message: str) -> None:
     assert message in refusal(csv(tmp_path, text))
+
+
+def test_labels_and_values_of_a_long_csv_stay_together(tmp_path: Path) -> None:
+    rows = [f"{n},{-n},{'' if n % 7 == 0 else 'zebra' if n % 2 else 'ape'}" for n in range(5000)]
+    rows[10] = "10,-10"  # shorter than the header: it has no label
+    (read,) = read_recordings(csv(tmp_path, "\n".join(["a,b,label", *rows])), STREAM)
+    np.testing.assert_array_equal(read.samples[:, 0], np.arange(5000))
+    np.testing.assert_array_equal(read.samples[:, 1], -np.arange(5000))
+    assert read.labels == ("ape", "zebra")
+    found = [read.label(n, n + 1) for n in range(5000)]
+    expected = [None if n % 7 == 0 else "zebra" if n % 2 else "ape" for n in range(5000)]
+    assert found == [*expected[:10], None, *expected[11:]]
+
+
+def test_text_of_a_csv_is_not_held_in_memory(tmp_path: Path) -> None:
+    path = csv(tmp_path, "time_ms,a,b,label\n" + "1234567,0.123456,-0.654321,walk\n" * 20_000)
+    tracemalloc.start()
+    try:
+        read_recordings(path, None)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 20_000 * 100  # three numbers and a code of 8 bytes, copied; and the blocks
 
 
 def test_csv_that_is_not_text_is_refused(tmp_path: Path) -> None:
