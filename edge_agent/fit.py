@@ -76,18 +76,25 @@ def check_stream(manifest: Manifest, found: StreamShape) -> None:
     if names != expected:
         raise Refused(
             Reason.STREAM_MISMATCH,
-            f"the model wants channels {', '.join(expected)}; the stream has {', '.join(names)}",
+            f"the model wants channels {', '.join(expected)}; the stream has {', '.join(names)}: "
+            + _mend(expected, names),
         )
     for ours, theirs in zip(found.channels, wanted.channels, strict=True):
         if ours.unit and ours.unit != theirs.unit:
             raise Refused(
                 Reason.STREAM_MISMATCH,
-                f"channel {ours.name}: the model wants {theirs.unit}, the stream has {ours.unit}",
+                f"channel {ours.name}: the model wants {theirs.unit}, the stream has {ours.unit}: "
+                f'say unit = "{theirs.unit}" in channels of [[source]] where it gives that; a '
+                "device's own unit is converted, and mqtt and serial have scale",
             )
     if not _same_rate(wanted, found):
         told = f"the model wants {wanted.rate_hz:g} Hz, the stream has {found.rate_hz:g} Hz"
         if wanted.resample == "refuse" or not isfinite(found.rate_hz):
-            raise Refused(Reason.STREAM_MISMATCH, told)
+            raise Refused(
+                Reason.STREAM_MISMATCH,
+                f"{told}: set rate_hz of [[source]] to what it should give, or resample = "
+                '"linear" or "polyphase" in [stream] of the bundle\'s specification',
+            )
         try:
             rate_step(found.rate_hz, wanted.rate_hz)
         except ValueError as error:
@@ -127,6 +134,18 @@ def check_thresholds(manifest: Manifest, thresholds: Mapping[str, float]) -> Non
 
 def _same_rate(wanted: Stream, found: StreamShape) -> bool:
     return abs(found.rate_hz / wanted.rate_hz - 1) <= RATE_TOLERANCE
+
+
+def _mend(expected: list[str], names: list[str]) -> str:
+    """Return what to do where a stream has not the channels that a model wants."""
+    if len(names) != len(expected):
+        return (
+            f"let [[source]] give {len(expected)}, not {len(names)}: see its channels, and channel "
+            "(of a .wav), paths, columns, inputs or metrics"
+        )
+    if sorted(names) == sorted(expected):
+        return "let [[source]] give them in that order"
+    return "if they are the same, call them so in channels of [[source]]"
 
 
 def _lacking(requires: Requires, site: Site) -> str | None:

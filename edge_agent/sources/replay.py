@@ -115,8 +115,9 @@ class Replay:
 def open_replay(loaded: LoadedConfig, index: int, table: tables.Replay) -> Replay:
     """Open the recordings of a table.
 
-    Raises: ConfigError: no such file, or rate or channels that nobody states.
-        RecordingRefused: unreadable, or not what the configuration says.
+    Raises: ConfigError: no such file, rate or channels that nobody states, or other ones than the
+            recording has.
+        RecordingRefused: unreadable.
     """
     sound = loaded.resolve(table.path.rpartition("#")[0] or table.path).suffix.lower() == ".wav"
     if table.channel is not None and not sound:
@@ -142,7 +143,7 @@ def open_replay(loaded: LoadedConfig, index: int, table: tables.Replay) -> Repla
         raise loaded.error(("source", index, "path"), str(error)) from None
     shape = _shape(loaded, index, table, recordings[0], sound)
     for recording in recordings:
-        _check(recording, shape)
+        _check(loaded, index, recording, shape)
     return Replay(recordings, shape, inf if table.factor == "max" else table.factor, table.loop)
 
 
@@ -174,18 +175,25 @@ def _shape(
     return StreamShape(rate, channels)
 
 
-def _check(recording: Recording, shape: StreamShape) -> None:
-    names = tuple(c.name for c in shape.channels)
+def _check(loaded: LoadedConfig, index: int, recording: Recording, shape: StreamShape) -> None:
+    name, names, found = recording.name, tuple(c.name for c in shape.channels), recording.channels
+    columns, rate = recording.samples.shape[1], recording.rate_hz
     if not len(recording.samples):
-        raise RecordingRefused(f"{recording.name}: no sample in it")
-    if recording.channels not in {None, names} or recording.samples.shape[1] != len(names):
-        columns = f"{recording.samples.shape[1]} channels"
-        found = f"channels {', '.join(recording.channels)}" if recording.channels else columns
+        raise RecordingRefused(f"{name}: no sample in it")
+    if found is not None and len(found) != columns:
         raise RecordingRefused(
-            f"{recording.name}: {found}, the configuration says {', '.join(names)}"
+            f"{name}: {columns} channels, and names for {len(found)}: {', '.join(found)}"
         )
-    rate = recording.rate_hz
+    if columns != len(names) or found not in {None, names}:
+        has = f"channels {', '.join(found)}" if found else f"{columns} channels"
+        mend = "say those" if found else f"name {columns}; of a .wav, channel takes one of them"
+        raise loaded.error(
+            ("source", index, "channels"), f"{', '.join(names)}: {name} has {has}; {mend}"
+        )
     if rate is not None and not abs(rate / shape.rate_hz - 1) <= RATE_TOLERANCE:
-        raise RecordingRefused(
-            f"{recording.name}: {rate:g} Hz, the configuration says {shape.rate_hz:g} Hz"
+        if not (isfinite(rate) and rate > 0):
+            raise RecordingRefused(f"{name}: {rate:g} Hz, expected more than 0")
+        raise loaded.error(
+            ("source", index, "rate_hz"),
+            f"{shape.rate_hz:g} Hz: {name} has {rate:g} Hz; leave rate_hz out, or say that",
         )

@@ -19,6 +19,20 @@ from tests.edge_bundle.bundles import CHANNELS, STREAM, watch_manifest
 SITE = Site("d1", "home", {}, "generic", "0.1.0", ("onnx",), 1)
 CHANNEL_LIST = tuple(Channel(*c) for c in CHANNELS.items())
 NAMES = ", ".join(CHANNELS)
+COUNT = (
+    "let [[source]] give 6, not 2: see its channels, and channel (of a .wav), paths, columns, "
+    "inputs or metrics"
+)
+ORDER = "let [[source]] give them in that order"
+CALLED = "if they are the same, call them so in channels of [[source]]"
+UNIT = (
+    'say unit = "g" in channels of [[source]] where it gives that; a device\'s own unit is '
+    "converted, and mqtt and serial have scale"
+)
+RATE = (
+    'set rate_hz of [[source]] to what it should give, or resample = "linear" or "polyphase" in '
+    "[stream] of the bundle's specification"
+)
 
 
 def ref(*needs: Requires) -> Ref:
@@ -88,19 +102,26 @@ def test_other_rate_fits_where_the_bundle_says_to_resample(policy: str) -> None:
 @pytest.mark.parametrize(
     ("shape", "why"),
     [
-        (StreamShape(100.0, CHANNEL_LIST), "the model wants 50 Hz, the stream has 100 Hz"),
-        (StreamShape(float("nan"), CHANNEL_LIST), "the model wants 50 Hz, the stream has nan Hz"),
+        (StreamShape(100.0, CHANNEL_LIST), f"the model wants 50 Hz, the stream has 100 Hz: {RATE}"),
+        (
+            StreamShape(float("nan"), CHANNEL_LIST),
+            f"the model wants 50 Hz, the stream has nan Hz: {RATE}",
+        ),
         (
             StreamShape(50.0, CHANNEL_LIST[:2]),
-            f"the model wants channels {NAMES}; the stream has ax, ay",
+            f"the model wants channels {NAMES}; the stream has ax, ay: {COUNT}",
         ),
         (
             StreamShape(50.0, CHANNEL_LIST[::-1]),
-            f"the model wants channels {NAMES}; the stream has wz, wy, wx, az, ay, ax",
+            f"the model wants channels {NAMES}; the stream has wz, wy, wx, az, ay, ax: {ORDER}",
+        ),
+        (
+            StreamShape(50.0, (Channel("x", "g"), *CHANNEL_LIST[1:])),
+            f"the model wants channels {NAMES}; the stream has x, ay, az, wx, wy, wz: {CALLED}",
         ),
         (
             StreamShape(50.0, (Channel("ax", "m/s2"), *CHANNEL_LIST[1:])),
-            "channel ax: the model wants g, the stream has m/s2",
+            f"channel ax: the model wants g, the stream has m/s2: {UNIT}",
         ),
     ],
 )
