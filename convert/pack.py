@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from convert.findings import Precision
-from convert.given.samples import Labels, Samples, read_labels, read_samples
+from convert.given.samples import LEAST, Labels, Samples, read_labels, read_samples
 from convert.given.source import Source, check_input, choose_outputs, read_bounded
 from convert.given.spec import EMPTY, SpecFile, place_finding, read_spec
 from convert.inspection.anatomy import Anatomy
@@ -28,6 +28,7 @@ from convert.products.bundling import (
     staging_folder,
 )
 from convert.products.evidence import (
+    GOLDEN_WINDOWS,
     TOLERANCES,
     choose_golden,
     count_golden,
@@ -48,6 +49,7 @@ from edge_bundle.tensor import Array, TensorSpec
 RECIPE: Final = "as it is"
 SEEDED: Final = "seeded golden windows"
 METRIC: Final = "accuracy"
+FEW: Final = f"enough for a proof, but {GOLDEN_WINDOWS} of all classes would prove more"
 WEAK: Final = "they prove little; give windows that tell more with --golden"
 
 
@@ -121,7 +123,7 @@ def pack(order: PackOrder, progress: Progress) -> Packed:
     )
     check_feedback(draft)
     taken = _check_tensors(order.model, data, draft, file)
-    golden = read_samples(order.golden, file.spec, taken, to_judge=False) if order.golden else None
+    golden = _read_golden(order, file, draft, taken, progress)
     evaluation = _read_evaluation(order, file, draft, taken)
     inference = Inference(draft, load_model(data, form, shapes=draft.shapes))
     accuracy = None
@@ -216,6 +218,18 @@ def _check_tensors(path: Path, data: bytes, draft: Manifest, file: SpecFile) -> 
             f"{', '.join(sorted(PREPARED))}"
         )
     return taken
+
+
+def _read_golden(
+    order: PackOrder, file: SpecFile, draft: Manifest, taken: TensorSpec, progress: Progress
+) -> Samples | None:
+    if order.golden is None:
+        return None
+    # One is enough to tell whether a device gives the same scores; of the model it shows little.
+    golden = read_samples(order.golden, file.spec, taken, to_judge=False, least=1)
+    if len(golden) < min(LEAST, count_golden(draft)):
+        progress(f"{golden.source}: {len(golden)} golden window{'s' * (len(golden) != 1)}: {FEW}")
+    return golden
 
 
 def _read_evaluation(

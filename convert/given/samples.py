@@ -26,7 +26,7 @@ from edge_bundle.tensor import Array, TensorSpec
 from edge_bundle.wording import word_unknown
 
 LEAST: Final = 8
-"""Fewer samples set no range, and judge nothing."""
+"""Fewer samples, or windows of a recording, set no range, and judge nothing."""
 ENOUGH: Final = 1000
 """Of the first samples, that are looked at for differences."""
 CHANCE: Final = 0.005
@@ -65,7 +65,9 @@ class Samples:
         )
 
 
-def read_samples(source: str, spec: Spec, tensor: TensorSpec, *, to_judge: bool) -> Samples:
+def read_samples(
+    source: str, spec: Spec, tensor: TensorSpec, *, to_judge: bool, least: int = LEAST
+) -> Samples:
     """Read samples and check that the model takes them.
 
     Args:
@@ -73,16 +75,18 @@ def read_samples(source: str, spec: Spec, tensor: TensorSpec, *, to_judge: bool)
         spec: with a stream for windows, without for prepared tensors.
         tensor: the model's input.
         to_judge: leave out windows without a label where others have one.
+        least: how many there must be, all different; at least one.
     Raises:
         ConfigError: no such file or part. RecordingRefused: unreadable, other shapes, a value that
-            is not finite, or fewer samples than ``LEAST``.
+            is not finite, or fewer than ``least``.
     """
     path, part = split_part(source)
     arrays = _arrays(path)
     if arrays is not None and "x" in arrays:
-        samples = _from_arrays(source, part, arrays, spec, tensor)
+        samples, more = _from_arrays(source, part, arrays, spec, tensor), ""
     elif spec.stream is not None:
         samples = _from_recordings(source, spec, tensor, to_judge)
+        more = f" of {spec.stream.window} samples: give a longer recording, or more of them"
     else:
         found = (
             (", ".join(arrays) or "nothing")
@@ -93,15 +97,16 @@ def read_samples(source: str, spec: Spec, tensor: TensorSpec, *, to_judge: bool)
             f"{path}: expected a .npz with an array 'x', found {found}; recordings need a --spec "
             "with [stream]"
         )
-    if len(samples) < LEAST:
+    what = "window" if spec.stream is not None else "sample"
+    if len(samples) < least:
         raise RecordingRefused(
-            f"{source}: {len(samples)} sample{'s' * (len(samples) != 1)}, expected at least {LEAST}"
+            f"{source}: {_count(len(samples), what)}, expected at least {least}{more}"
         )
     different = len({_digest(sample) for sample in samples.raw[:ENOUGH]})
-    if different < LEAST:
+    if different < least:
         raise RecordingRefused(
-            f"{source}: {different} different sample{'s' * (different != 1)} among "
-            f"{len(samples)}, expected at least {LEAST}"
+            f"{source}: {_count(different, f'different {what}')} among {len(samples)}, "
+            f"expected at least {least}"
         )
     return replace(samples, sha256=hash_file(path))
 
@@ -317,6 +322,10 @@ def _other_layout(found: tuple[int, ...], wanted: tuple[int, ...]) -> str:
 def _inner(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Return a shape without its batch of one."""
     return shape[1:] if shape[:1] == (1,) else shape
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def _fit(values: Array, tensor: TensorSpec) -> Array:

@@ -160,7 +160,8 @@ def test_recording_of_few_windows(example: Example, tmp_path: Path) -> None:
         lines = csv.writer(text)
         lines.writerow(CHANNELS)
         lines.writerows(real_samples(120)[::-1].tolist())
-    assert "1 sample, expected at least 8" in example(3, evaluation=file)
+    few = "plain.csv: 1 window, expected at least 8 of 100 samples: give a longer recording"
+    assert few in example(3, evaluation=file)
 
 
 def test_evaluation_that_repeats_the_calibration(example: Example) -> None:

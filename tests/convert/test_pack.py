@@ -31,9 +31,9 @@ two (float[N,2] a, float[N,2] b) => (float[N,2] y) { y = Add(a, b) }
 """
 
 
-def packed(order: PackOrder) -> tuple[Packed, Bundle]:
+def packed(order: PackOrder, told: Told | None = None) -> tuple[Packed, Bundle]:
     """Pack, and prove what came of it as a device does."""
-    result = pack(order, Told())
+    result = pack(order, told or Told())
     bundle = read_bundle(result.bundle, result.sha256)
     assert list(order.out.iterdir()) == [result.bundle]
     assert bundle.model() == order.model.read_bytes()
@@ -66,6 +66,16 @@ def test_watch_model_with_its_spec_and_real_windows(tmp_path: Path) -> None:
     assert bundle.manifest.provenance.recipe == "as it is"
     assert result.tolerance == bundle.manifest.golden.tolerance == 1e-4
     assert golden_of(bundle, tmp_path)["windows"].shape == (16, 100, 6)
+
+
+def test_recording_of_one_window_proves_a_device_and_is_told_to_be_little(tmp_path: Path) -> None:
+    source = tmp_path / "short.npz"
+    np.savez(source, values=np.load(RECORDING)["values"][:120])
+    told = Told()
+    _, bundle = packed(PackOrder(MODEL, SPEC, golden=str(source), out=tmp_path / "d"), told)
+    assert golden_of(bundle, tmp_path)["windows"].shape == (1, 100, 6)
+    few = "short.npz: 1 golden window: enough for a proof, but 16 of all classes would prove more"
+    assert any(few in line for line in told.texts)
 
 
 def test_evaluation_is_measured_kept_and_gives_the_golden_windows(tmp_path: Path) -> None:
