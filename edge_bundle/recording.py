@@ -22,8 +22,8 @@ from msgspec.structs import replace
 from edge_bundle.errors import ConfigError, RecordingRefused
 from edge_bundle.manifest import RATE_TOLERANCE, Stream
 from edge_bundle.resampling import make_resampler
-from edge_bundle.table import UNLABELLED, read_table
-from edge_bundle.tensor import Array, Float32Array
+from edge_bundle.table import read_table
+from edge_bundle.tensor import UNLABELLED, Array, Float32Array
 from edge_bundle.timing import UNTIMED, Break, Timing, read_times, runs
 from edge_bundle.wav import read_wav
 

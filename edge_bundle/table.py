@@ -18,6 +18,7 @@ import numpy.typing as npt
 from msgspec import Struct
 
 from edge_bundle.errors import RecordingRefused
+from edge_bundle.tensor import UNLABELLED
 
 UNITS_S: Final = {"time_s": 1.0, "time_ms": 1e-3, "time_us": 1e-6, "time_ns": 1e-9}
 TIMESTAMP: Final = "timestamp"
@@ -28,7 +29,6 @@ EPOCH_S: Final = (1e8, 1e11)
 
 BLOCK: Final = 1024
 """Rows that are held as text at once."""
-UNLABELLED: Final = -1
 
 
 class Table(Struct, frozen=True):

@@ -9,6 +9,8 @@ import numpy.typing as npt
 
 Array: TypeAlias = npt.NDArray[Any]
 Float32Array: TypeAlias = npt.NDArray[np.float32]
+UNLABELLED: Final = -1
+"""The code of a sample or recording that nobody gave a label."""
 
 
 @dataclass(frozen=True, slots=True)
