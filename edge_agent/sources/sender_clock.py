@@ -12,10 +12,11 @@ import numpy.typing as npt
 
 GAP_STEPS: Final = 1.75
 """A longer step between two samples is a gap, in steps of the stream's rate."""
+MISSED_STEPS: Final = 1.25
+"""Where a message in between could not be read, a step may be no longer to tell that it had no
+samples."""
 SILENCE_S: Final = 1.0
 """Where messages bear no time, so much more than their samples last is a gap."""
-MISSED_STEPS: Final = 1.5
-"""Instead of ``GAP_STEPS`` where a message is known to be missing in between."""
 SET_S: Final = 5.0
 """A step forward that is so much longer than the time that passed here is a clock that was set."""
 DRIFT: Final = 2e-4
@@ -70,7 +71,7 @@ class SenderClock:
         Args:
             times_s: float64 [count] of each, or [1] of the last.
             missed: messages directly before that could not be read. The times say what is lost
-                with them; where they do not, it is a sample of each.
+                with them; where they cannot, it is a sample of each.
         """
         if len(times_s) == 1:
             times_s = times_s - np.arange(count - 1, -1, -1) * self._period_s
@@ -94,7 +95,7 @@ class SenderClock:
                     self._arrived_ns = None  # the offset begins anew
                     step_s = 0.0 if step_s < 0 else min(step_s, passed_s)
                     lost = untold
-                lost = max(lost, round(step_s / self._period_s) - 1)
+                lost = max(lost, min(untold, 1), round(step_s / self._period_s) - 1)
             end_ns = self._place(float(times_s[stop - 1]), now_ns)
             pieces.append(Piece(begin, stop, end_ns, lost, restart))
         self._sent_s = float(times_s[-1])

@@ -192,7 +192,7 @@ def test_messages_that_come_faster_than_they_are_read_are_a_gap(
         if not free.is_set() and "came faster" in source.problems():
             free.set()
             overrun = number
-        if free.is_set() and chunks[-1].samples[0, 0] > overrun:
+        if free.is_set() and chunks and chunks[-1].samples[0, 0] > overrun:
             break
     ended.set()
     thread.join(PATIENCE_S)
