@@ -6,8 +6,9 @@ missing directly before it.
 
 import threading
 from collections import deque
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 WAITING: Final = 1000
 """Messages that may wait to be read;"""
@@ -15,8 +16,7 @@ WAITING_BYTES: Final = 4 << 20
 """and what they may hold in all."""
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(Struct, frozen=True):
     """A message that was kept."""
 
     payload: bytes
