@@ -15,7 +15,7 @@ from edge_bundle.archive import Bundle, read_bundle
 from edge_bundle.errors import ArtifactRefused, ConfigError
 from edge_bundle.golden import check_golden
 from edge_bundle.inference import Inference
-from edge_bundle.recording import load_npz
+from edge_bundle.npz import load_npz
 from tests.convert.classifier import Told
 from tests.convert.given.test_spec import SPEC
 from tests.edge_bundle.bundles import MODEL, RECORDING, STREAM, WAKE_WORD
@@ -122,7 +122,22 @@ def test_golden_windows_of_a_stateful_model_are_one_piece_of_stream(tmp_path: Pa
     np.savez(tmp_path / "x.npz", x=x)
     order = PackOrder(WAKE_WORD, golden=str(tmp_path / "x.npz"), out=tmp_path / "d")
     _, bundle = packed(order)
-    np.testing.assert_array_equal(golden_of(bundle, tmp_path)["windows"], x[:16, None])
+    np.testing.assert_array_equal(golden_of(bundle, tmp_path)["windows"], x[:, None])
+
+
+def test_golden_windows_of_the_wake_word_hear_its_phrase(tmp_path: Path) -> None:
+    pytest.importorskip("ai_edge_litert")
+    told = Told()
+    spec, clip = WAKE_WORD.with_name("stream.toml"), WAKE_WORD.with_suffix(".wav")
+    result = pack(PackOrder(WAKE_WORD, spec, golden=str(clip), out=tmp_path / "d"), told)
+    bundle = read_bundle(result.bundle)
+    golden = golden_of(bundle, tmp_path)
+    assert result.golden_windows == 30
+    assert golden["fresh"].tolist() == [0] + [480] * 29
+    assert golden["scores"][0] == 0
+    assert golden["scores"].max() > 0.97
+    assert check_golden(bundle, Inference.open(bundle)).largest == 0
+    assert not any("they prove little" in line for line in told.texts)
 
 
 def test_tokens_stay_whole_numbers(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from edge_bundle.archive import read_bundle
 from edge_bundle.errors import ConfigError, ModelRefused
 from edge_bundle.golden import check_golden
 from edge_bundle.inference import Inference
-from edge_bundle.recording import load_npz
+from edge_bundle.npz import load_npz
 from tests.convert.classifier import Told
 from tests.edge_bundle.accumulator import GAIN, SPEC, WINDOW, accumulator, accumulator_manifest
 
@@ -44,6 +44,23 @@ def test_free_dimensions_are_fixed_and_golden_windows_are_one_piece_of_stream(
     sums = [samples[at : at + WINDOW].sum() for at in range(0, 37, 3)]
     np.testing.assert_allclose(scores, GAIN * np.cumsum(sums), rtol=1e-4)
     assert check_golden(bundle, Inference.open(bundle)).largest == 0
+
+
+def test_golden_windows_are_where_the_stream_moves_the_model(tmp_path: Path) -> None:
+    samples = np.random.default_rng(1).normal(0, 1e-4, (1200, 1)).astype(np.float32)
+    samples[900:903] += 1
+    np.savez(tmp_path / "r.npz", values=samples)
+    given = order(tmp_path, golden=str(tmp_path / "r.npz"))
+    first = pack(given, Told())
+    bundle = read_bundle(first.bundle)
+    (tmp_path / "g.npz").write_bytes(bundle.read("golden.npz"))
+    golden = load_npz(tmp_path / "g.npz")
+    assert golden["windows"].shape == (64, WINDOW, 1)
+    assert golden["windows"].sum() > 2.9
+    assert golden["scores"][0] < 0.1
+    assert golden["scores"][-1] > 2.9 * GAIN
+    assert check_golden(bundle, Inference.open(bundle)).largest == 0
+    assert pack(given, Told()).sha256 == first.sha256
 
 
 def test_inputs_that_nothing_fills_are_refused(tmp_path: Path) -> None:
