@@ -2,9 +2,9 @@
 
 from hypothesis import HealthCheck, settings
 
-from tests.brokers import broker, embedded
+from tests.brokers import broker, embedded, shared_broker
 
-__all__ = ["broker", "embedded"]
+__all__ = ["broker", "embedded", "shared_broker"]
 
 settings.register_profile(
     "edgeward",

@@ -48,6 +48,20 @@ def threads() -> list[str]:
 
 
 @pytest.fixture(autouse=True)
+def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link_module, "BACKOFF_S", (0.02, 0.3))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _what_was_there_before() -> Iterator[None]:
+    """Is not looked through for what a test left."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.fixture(autouse=True)
 def _nothing_is_left() -> Iterator[None]:
     """No thread; and no socket, whose warning would be this test's error."""
     yield
@@ -160,21 +174,21 @@ def mosquitto(folder: Path, *settings: str) -> Iterator[int]:
             eventually(lambda: listens(port))
             yield port
         finally:
-            process.terminate()
+            process.kill()
 
 
 # --- connecting
 
 
 def test_connects_at_once_with_the_newest_protocol_that_the_broker_has(
-    broker: RunningBroker,
+    shared_broker: RunningBroker,
 ) -> None:
-    owner = Owner(broker.url)
+    owner = Owner(shared_broker.url)
     owner.link.start()
     owner.link.wait(link_module.CONNECT_S - 1)  # or it waited for an answer to MQTT 5
     assert owner.link.connected
     assert owner.link.problem == ""
-    assert owner.protocol == (5 if broker.kind == "mosquitto" else 4)
+    assert owner.protocol == (5 if shared_broker.kind == "mosquitto" else 4)
     owner.link.stop()
     assert owner.told == ["connected", "disconnected"]
     assert not owner.link.connected
@@ -189,14 +203,14 @@ def test_short_messages_do_not_wait_for_one_another(embedded: RunningBroker) -> 
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
-def test_who_waited_finds_the_subscriptions_made(broker: RunningBroker) -> None:
+def test_who_waited_finds_the_subscriptions_made(shared_broker: RunningBroker) -> None:
     made = threading.Event()
 
     def connected() -> None:
         time.sleep(0.05)
         made.set()
 
-    link = Link(Broker(broker.url), "owner", Handlers(connected))
+    link = Link(Broker(shared_broker.url), "owner", Handlers(connected))
     link.start()
     link.wait(PATIENCE_S)
     was_made = made.is_set()
@@ -207,9 +221,9 @@ def test_who_waited_finds_the_subscriptions_made(broker: RunningBroker) -> None:
 # --- messages
 
 
-def test_every_message_is_confirmed_exactly_once(broker: RunningBroker) -> None:
+def test_every_message_is_confirmed_exactly_once(shared_broker: RunningBroker) -> None:
     sent: list[Ack] = []
-    with Owner(broker.url) as owner:
+    with Owner(shared_broker.url) as owner:
 
         def publish() -> None:
             for i in range(1500):
@@ -228,8 +242,10 @@ def test_every_message_is_confirmed_exactly_once(broker: RunningBroker) -> None:
     assert owner.told == ["connected", "disconnected"]
 
 
-def test_a_message_of_qos_0_is_confirmed_when_it_is_on_its_way(broker: RunningBroker) -> None:
-    with Owner(broker.url, "t/#") as owner:
+def test_a_message_of_qos_0_is_confirmed_when_it_is_on_its_way(
+    shared_broker: RunningBroker,
+) -> None:
+    with Owner(shared_broker.url, "t/#") as owner:
         ack = owner.link.publish(Message("t/0", b"zero", qos=0))
         eventually(lambda: ack in owner.acks and owner.sees("t/0", b"zero"))
 
@@ -248,8 +264,8 @@ def test_a_message_has_the_retained_flag_only_where_it_waited(broker: RunningBro
         eventually(lambda: owner.messages == [("t/kept", b"now", False)])
 
 
-def test_nothing_comes_after_unsubscribe(broker: RunningBroker) -> None:
-    with Owner(broker.url, "t/a", "t/b") as owner:
+def test_nothing_comes_after_unsubscribe(shared_broker: RunningBroker) -> None:
+    with Owner(shared_broker.url, "t/a", "t/b") as owner:
         owner.send("t/a", b"1")
         owner.link.unsubscribe(["t/a"])
         owner.send("t/a", b"2")
@@ -281,8 +297,8 @@ def test_publish_without_a_connection_is_refused_and_takes_nothing(
         owner.link.publish(lost)
 
 
-def test_subscribing_without_a_connection_is_forgotten(broker: RunningBroker) -> None:
-    owner = Owner(broker.url, "t/b")
+def test_subscribing_without_a_connection_is_forgotten(shared_broker: RunningBroker) -> None:
+    owner = Owner(shared_broker.url, "t/b")
     owner.link.subscribe(["t/a"])
     owner.link.unsubscribe(["t/b"])
     with owner:
@@ -306,9 +322,9 @@ time.sleep(60)
 """
 
 
-def test_the_will_is_published_where_the_process_is_killed(broker: RunningBroker) -> None:
-    with Owner(broker.url, "t/#") as owner:
-        command = [sys.executable, "-c", VICTIM, broker.url]
+def test_the_will_is_published_where_the_process_is_killed(shared_broker: RunningBroker) -> None:
+    with Owner(shared_broker.url, "t/#") as owner:
+        command = [sys.executable, "-c", VICTIM, shared_broker.url]
         with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as victim:
             assert victim.stdout is not None
             assert victim.stdout.readline() == b"up\n"
@@ -317,9 +333,9 @@ def test_the_will_is_published_where_the_process_is_killed(broker: RunningBroker
         eventually(lambda: owner.sees("t/will", b"gone"))
 
 
-def test_the_will_is_not_published_after_stop(broker: RunningBroker) -> None:
-    with Owner(broker.url, "t/#") as owner:
-        with Owner(broker.url, name="other", will=WILL) as other:
+def test_the_will_is_not_published_after_stop(shared_broker: RunningBroker) -> None:
+    with Owner(shared_broker.url, "t/#") as owner:
+        with Owner(shared_broker.url, name="other", will=WILL) as other:
             other.send("t/said")
         eventually(lambda: owner.sees("t/said", b"x"))
         time.sleep(0.2)
@@ -367,8 +383,9 @@ def test_finds_a_broker_that_comes_late(broker: RunningBroker) -> None:
     broker.stop()
     owner = Owner(broker.url)
     owner.link.start()
+    eventually(lambda: "refused" in owner.link.problem)
     with pytest.raises(LinkError, match="refused"):
-        owner.link.wait(0.3)
+        owner.link.wait(0.05)
     broker.start()
     owner.link.wait(PATIENCE_S)
     owner.link.stop()
@@ -412,13 +429,13 @@ def test_messages_of_one_connection_are_not_confirmed_on_the_next() -> None:
 def test_who_answers_at_the_last_moment_is_connected_as_often_as_disconnected(
     offset_s: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(link_module, "CONNECT_S", 0.1)
+    monkeypatch.setattr(link_module, "CONNECT_S", 0.06)
     monkeypatch.setattr(link_module, "BACKOFF_S", (0.001, 0.001))
     served = []
 
     def serve(client: socket.socket) -> None:
         served.append(client)
-        time.sleep(0.1 + offset_s)
+        time.sleep(0.06 + offset_s)
         accept_client(client)
         time.sleep(0.01)
 
@@ -433,10 +450,11 @@ def test_who_answers_at_the_last_moment_is_connected_as_often_as_disconnected(
 # --- why there is no connection
 
 
-def refusal(broker: Broker, wait_s: float = 0.3) -> str:
+def refusal(broker: Broker, wait_s: float = 0.05) -> str:
     """Return what the link says of a broker that it cannot use."""
     owner = Owner(broker)
     owner.link.start()
+    eventually(lambda: owner.link.problem != "no answer yet")
     began = time.monotonic()
     with pytest.raises(LinkError) as error:
         owner.link.wait(wait_s)
@@ -464,8 +482,8 @@ def test_says_that_a_name_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "Name or service not known" in said
 
 
-def test_says_that_tls_is_not_spoken_there(broker: RunningBroker) -> None:
-    said = refusal(Broker(f"mqtts://127.0.0.1:{broker.port}"))
+def test_says_that_tls_is_not_spoken_there(shared_broker: RunningBroker) -> None:
+    said = refusal(Broker(f"mqtts://127.0.0.1:{shared_broker.port}"))
     assert "SSL" in said or "reset" in said
 
 
@@ -596,8 +614,9 @@ def test_a_bad_certificate_file_is_a_problem_until_it_is_mended(
         ca.write_bytes(content)
     owner = Owner(Broker(url, ca=str(ca)))
     owner.link.start()
+    eventually(lambda: owner.link.problem != "no answer yet")
     with pytest.raises(LinkError, match="No such file" if content is None else "SSL|X509|PEM"):
-        owner.link.wait(0.5)
+        owner.link.wait(0.05)
     ca.write_bytes(certificate.read_bytes())
     owner.link.wait(PATIENCE_S)
     owner.link.stop()
@@ -616,8 +635,8 @@ def stop_quickly(owner: Owner) -> None:
     assert owner.told.count("connected") == owner.told.count("disconnected")
 
 
-def test_stop_is_quick_before_start(broker: RunningBroker) -> None:
-    owner = Owner(broker.url)
+def test_stop_is_quick_before_start(shared_broker: RunningBroker) -> None:
+    owner = Owner(shared_broker.url)
     stop_quickly(owner)
     owner.link.start()
     with pytest.raises(LinkError, match="stopped"):
@@ -625,9 +644,9 @@ def test_stop_is_quick_before_start(broker: RunningBroker) -> None:
     stop_quickly(owner)
 
 
-def test_stop_is_quick_while_connecting(broker: RunningBroker) -> None:
+def test_stop_is_quick_while_connecting(shared_broker: RunningBroker) -> None:
     for delay_s in (0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05):
-        owner = Owner(broker.url)
+        owner = Owner(shared_broker.url)
         owner.link.start()
         time.sleep(delay_s)
         stop_quickly(owner)
@@ -644,8 +663,8 @@ def test_stop_is_quick_where_nobody_answers(scheme: str, monkeypatch: pytest.Mon
     eventually(lambda: threads() == [])
 
 
-def test_stop_is_quick_while_connected(broker: RunningBroker) -> None:
-    with Owner(broker.url) as owner:
+def test_stop_is_quick_while_connected(shared_broker: RunningBroker) -> None:
+    with Owner(shared_broker.url) as owner:
         stop_quickly(owner)
 
 
@@ -716,22 +735,22 @@ def test_a_handler_that_fails_is_logged_and_the_link_goes_on(
     assert sorted(str(error[1]) for error in errors if error) == sorted(told)
 
 
-def test_a_handler_may_stop_the_link(broker: RunningBroker) -> None:
-    with Owner(broker.url, "t/#") as owner:
+def test_a_handler_may_stop_the_link(shared_broker: RunningBroker) -> None:
+    with Owner(shared_broker.url, "t/#") as owner:
         owner.link._handlers.message = lambda *_: owner.link.stop()
         owner.link.publish(Message("t/x", b""))
         eventually(lambda: owner.told == ["connected", "disconnected"])
 
 
 def test_the_link_is_connected_when_it_says_so_and_not_when_it_says_otherwise(
-    broker: RunningBroker,
+    shared_broker: RunningBroker,
 ) -> None:
     said: list[tuple[str, bool]] = []
     handlers = Handlers(
         connected=lambda: said.append(("connected", link.connected)),
         disconnected=lambda: said.append(("disconnected", link.connected)),
     )
-    link = Link(Broker(broker.url), "owner", handlers)
+    link = Link(Broker(shared_broker.url), "owner", handlers)
     link.start()
     link.wait(PATIENCE_S)
     link.stop()
