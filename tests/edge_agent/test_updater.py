@@ -103,17 +103,31 @@ def operator(one_broker: RunningBroker) -> Iterator[Operator]:
 def running(operator: Operator, releases: dict[str, Bundle], tmp_path: Path) -> Iterator[Agent]:
     """An agent that runs version 1, by its configuration."""
     config = operator.enrol(tmp_path, model=f'bundle = "{releases["1"].path}"')
-    with Agent(config) as agent:
-        for bundle in releases.values():
-            prove(agent.store, bundle)
+    agent = Agent(config)
+    prove(agent.store, *releases.values())
+    with agent:
         operator.wait_for_more(1)
         yield agent
 
 
-def prove(store: Store, bundle: Bundle) -> None:
-    """Let a bundle pass without a staging child, which others test."""
-    runtime = runtime_version(bundle.manifest.format)
-    store.save_proof(Proof(bundle.sha256, runtime, VERSION))
+def prove(store: Store, *bundles: Bundle) -> None:
+    """Let bundles pass without a staging child, which others test."""
+    for bundle in bundles:
+        runtime = runtime_version(bundle.manifest.format)
+        store.save_proof(Proof(bundle.sha256, runtime, VERSION))
+
+
+def count_stagings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return a list that grows by the version of whatever is staged."""
+    staged = []
+    stage = staging.stage
+
+    def count(bundle: Bundle, *more: Any) -> staging.Verdict | None:
+        staged.append(bundle.manifest.version)
+        return stage(bundle, *more)
+
+    monkeypatch.setattr(updater, "stage", count)
+    return staged
 
 
 def assert_unbroken(operator: Operator, boot: str) -> None:
@@ -146,14 +160,7 @@ def test_models_arrive_replace_each_other_and_return_without_a_gap(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    staged = []
-    stage = staging.stage
-
-    def count(bundle: Bundle, *more: Any) -> staging.Verdict | None:
-        staged.append(bundle.manifest.version)
-        return stage(bundle, *more)
-
-    monkeypatch.setattr(updater, "stage", count)
+    staged = count_stagings(monkeypatch)
     with Operator(broker.url) as operator, Agent(operator.enrol(tmp_path)) as agent:
         seen = operator.seen()
         operator.wait_for(lambda: seen.reports)
@@ -301,7 +308,9 @@ def test_a_bad_bundle_is_refused_with_its_reason_and_the_running_model_runs_on(
         more='[runtime]\nprefer = ["onnx"]',
     )
     bad = make(tmp_path / "bad")
-    with Agent(config) as agent:
+    agent = Agent(config)
+    prove(agent.store, releases["1"])
+    with agent:
         operator.wait_for_more(1)
         operator.assign(bad, **how)
         operator.wait_for(lambda: "rejected" in operator.seen().states())
@@ -427,7 +436,9 @@ def test_a_replayed_older_assignment_is_refused_after_a_restart_too(
     config = operator.enrol(tmp_path, model=f'bundle = "{releases["1"].path}"')
     old = operator.assign(releases["2"])
     operator.assign(releases["1"])
-    with Agent(config):
+    agent = Agent(config)
+    prove(agent.store, *releases.values())
+    with agent:
         operator.wait_for_accepted()
     operator.desire(old)
     with Agent(config):
@@ -476,9 +487,9 @@ def test_a_trial_that_is_superseded_gives_way_to_the_last_good_one_and_then_to_t
     operator: Operator, releases: dict[str, Bundle], tmp_path: Path
 ) -> None:
     config = operator.enrol(tmp_path, model=f'bundle = "{releases["1"].path}"', factor=4)
-    with Agent(config) as agent:
-        for bundle in releases.values():
-            prove(agent.store, bundle)
+    agent = Agent(config)
+    prove(agent.store, *releases.values())
+    with agent:
         operator.wait_for_more(1)
         operator.assign(releases["2"])
         operator.wait_for_state("trial", releases["2"])
@@ -499,8 +510,9 @@ def test_a_rollback_during_a_trial_is_immediate(
     operator: Operator, releases: dict[str, Bundle], tmp_path: Path
 ) -> None:
     config = operator.enrol(tmp_path, model=f'bundle = "{releases["1"].path}"', factor=4)
-    with Agent(config) as agent:
-        prove(agent.store, releases["2"])
+    agent = Agent(config)
+    prove(agent.store, *releases.values())
+    with agent:
         operator.wait_for_more(1)
         operator.assign(releases["2"])
         operator.wait_for_state("trial", releases["2"])
@@ -516,9 +528,9 @@ def test_a_rollback_during_a_trial_is_immediate(
 def test_the_first_model_goes_on_on_trial_while_its_successor_is_fetched(
     operator: Operator, releases: dict[str, Bundle], tmp_path: Path
 ) -> None:
-    with Agent(operator.enrol(tmp_path, factor=4)) as agent:
-        for bundle in releases.values():
-            prove(agent.store, bundle)
+    agent = Agent(operator.enrol(tmp_path, factor=4))
+    prove(agent.store, *releases.values())
+    with agent:
         operator.assign(releases["1"])
         operator.wait_for_state("trial", releases["1"])
         operator.assign(releases["2"])
@@ -707,6 +719,7 @@ def stored(tmp_path: Path, releases: dict[str, Bundle]) -> Path:
     store = Store(tmp_path / "store", ROOM)
     for bundle in releases.values():
         store.take_in(bundle.path)
+    prove(store, *releases.values())
     return tmp_path
 
 
@@ -808,6 +821,23 @@ def test_with_everything_damaged_nothing_runs_and_nothing_is_settled(
     assert bench.resume(releases["3"]) is None
     assert not bench.life.is_settled(releases["1"].sha256)
     assert bench.life.report().running is None
+
+
+@pytest.mark.parametrize("state", [State.TRIAL, State.COMMITTED])
+def test_what_was_proven_with_another_runtime_is_proven_anew_before_it_runs(
+    stored: Path, releases: dict[str, Bundle], state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record(stored, releases, state, running="1", target="2")
+    (stored / "store" / "proofs.json").unlink()
+    before = Store(stored / "store", ROOM)
+    for bundle in releases.values():
+        before.save_proof(Proof(bundle.sha256, "onnxruntime 0.1.0", VERSION))
+    staged = count_stagings(monkeypatch)
+    expected = ["2.0.0", "1.0.0"] if state is State.TRIAL else ["1.0.0"]
+    assert Bench(stored).resume() == expected[0]
+    assert staged == expected
+    assert Bench(stored).resume() == expected[0]
+    assert staged == expected, "once for each"
 
 
 @pytest.mark.parametrize("state", [State.TRIAL, State.COMMITTED])
