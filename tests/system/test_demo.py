@@ -48,8 +48,8 @@ def check_summary(summary: dict[str, object]) -> None:
     assert rollback["model_bytes"] == 0
 
 
-def interrupt(folder: Path, after_s: float) -> str:
-    """Start the demo, send Ctrl-C, and return what it said."""
+def interrupt(folder: Path, after: "float | str") -> str:
+    """Start the demo, send Ctrl-C after some seconds or words, and return what it said."""
     # A terminal sends Ctrl-C to the whole process group, so the demo gets a group of its own.
     with subprocess.Popen(
         COMMAND,
@@ -59,17 +59,25 @@ def interrupt(folder: Path, after_s: float) -> str:
         stderr=subprocess.STDOUT,
         start_new_session=True,
     ) as demo:
-        time.sleep(after_s)
+        said = ""
+        if isinstance(after, str):
+            assert demo.stdout is not None
+            for line in demo.stdout:
+                said += line
+                if after in line:
+                    break
+        else:
+            time.sleep(after)
         os.killpg(demo.pid, signal.SIGINT)
-        said, _ = demo.communicate(timeout=20)
+        said += demo.communicate(timeout=20)[0]
     assert demo.returncode == 6, said
     assert "Traceback" not in said
     return said
 
 
-def break_off(folder: Path, after_s: float) -> None:
+def break_off(folder: Path, after: "float | str") -> None:
     """Interrupt the demo, and look for what it left: processes, and a port that listens."""
-    said = interrupt(folder, after_s)
+    said = interrupt(folder, after)
     assert left_behind(folder) == []
     port = said.partition("127.0.0.1:")[2].partition(",")[0]
     if port:
@@ -80,7 +88,7 @@ def break_off(folder: Path, after_s: float) -> None:
 def test_the_demo_moves_three_devices_forth_and_back_also_after_one_that_was_broken_off(
     tmp_path: Path,
 ) -> None:
-    break_off(tmp_path, 10.0)
+    break_off(tmp_path, ": downloading")
     done = subprocess.run(
         [*COMMAND, "--json"],
         cwd=tmp_path,
