@@ -189,7 +189,7 @@ def test_a_device_says_how_it_ended_and_how_far_it_had_come(
 def test_an_agent_stops_at_once_in_the_midst_of_an_update_and_leaves_no_process(
     operator: Operator, first: Bundle, second: Bundle, tmp_path: Path, state: str
 ) -> None:
-    config = operator.enrol(tmp_path, model=f'bundle = "{first.path}"')
+    config = operator.enrol(tmp_path, runs=first)
     if state == "downloading":
         operator.faults.withhold = lambda number: number > 2
     operator.assign(second)
@@ -207,7 +207,7 @@ def test_an_agent_stops_at_once_in_the_midst_of_an_update_and_leaves_no_process(
 def test_many_signals_at_once_end_it_once(
     operator: Operator, first: Bundle, tmp_path: Path
 ) -> None:
-    config = operator.enrol(tmp_path, model=f'bundle = "{first.path}"')
+    config = operator.enrol(tmp_path, runs=first)
     with Process(config) as process:
         operator.wait_for_more(1)
         for n in range(40):
@@ -237,7 +237,7 @@ def test_an_update_that_is_killed_in_every_state_still_ends_on_the_new_model(
     operator: Operator, first: Bundle, second: Bundle, tmp_path: Path
 ) -> None:
     seen = operator.seen()
-    config = operator.enrol(tmp_path, model=f'bundle = "{first.path}"', factor=4)
+    config = operator.enrol(tmp_path, runs=first, factor=4)
     half = 6
     operator.faults.withhold = lambda number: number >= half
     message = operator.assign(second)
@@ -280,7 +280,7 @@ def test_without_a_broker_it_infers_and_every_number_is_delivered_or_announced_l
         config = operator.enrol(
             tmp_path,
             factor=80,
-            model=f'bundle = "{first.path}"',
+            runs=first,
             more="[outbox]\nmax_bytes = 20000",
         )
         with Agent(config) as agent:
@@ -307,7 +307,7 @@ def test_an_agent_whose_broker_never_comes_still_stops_at_once(
     first: Bundle, tmp_path: Path
 ) -> None:
     nobody = Operator(f"mqtt://127.0.0.1:{free_port()}")
-    config = nobody.enrol(tmp_path, model=f'bundle = "{first.path}"')
+    config = nobody.enrol(tmp_path, runs=first)
     with Process(config) as process:
         nobody.wait_for(lambda: "running as d1" in process.said())
         began = time.monotonic()
@@ -319,7 +319,7 @@ def test_an_agent_whose_broker_never_comes_still_stops_at_once(
 def test_a_device_that_is_called_offline_while_it_fetches_says_that_it_is_there(
     operator: Operator, first: Bundle, second: Bundle, tmp_path: Path
 ) -> None:
-    config = operator.enrol(tmp_path, model=f'bundle = "{first.path}"')
+    config = operator.enrol(tmp_path, runs=first)
     operator.faults.withhold = lambda _number: True
     operator.assign(second)
     with Agent(config):
@@ -336,7 +336,7 @@ def test_the_network_thread_waits_for_nobody(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    config = operator.enrol(tmp_path, model=f'bundle = "{first.path}"')
+    config = operator.enrol(tmp_path, runs=first)
     release = threading.Event()
     with Agent(config) as agent:
         operator.wait_for_more(1)
@@ -359,7 +359,7 @@ def test_the_desired_message_is_asked_for_again_and_again(
 ) -> None:
     monkeypatch.setattr("edge_agent.service.REFRESH_S", 0.1)
     with Operator(broker.url) as operator:
-        config = operator.enrol(tmp_path, model=f'bundle = "{first.path}"')
+        config = operator.enrol(tmp_path, runs=first)
         operator.assign(first)
         with Agent(config) as agent:
             heard: list[bytes] = []
@@ -386,7 +386,7 @@ def test_the_same_message_once_more_cancels_no_fetch(
     # Rarer than the fetch's own connection takes to come up.
     monkeypatch.setattr("edge_agent.service.REFRESH_S", 0.2)
     monkeypatch.setattr(download, "PATIENCE_S", (0.3, 0.3))
-    config = operator.enrol(tmp_path, model=f'bundle = "{first.path}"')
+    config = operator.enrol(tmp_path, runs=first)
     ends = time.monotonic() + 1.5
     operator.faults.withhold = lambda number: number > 2 and time.monotonic() < ends
     operator.assign(second)
@@ -401,7 +401,7 @@ def test_the_same_message_once_more_cancels_no_fetch(
 def test_a_recording_that_ends_is_said_and_the_agent_stays(
     operator: Operator, first: Bundle, tmp_path: Path
 ) -> None:
-    config = operator.enrol(tmp_path, model=f'bundle = "{first.path}"', loop=False, factor=200)
+    config = operator.enrol(tmp_path, runs=first, loop=False, factor=200)
     with Agent(config) as agent:
         operator.wait_for(
             lambda: (i := operator.seen().infos) and i[-1].streams["imu0"].state == "ended"
@@ -517,7 +517,7 @@ def test_a_configured_bundle_runs_only_where_it_has_proven_itself(
 def test_two_agents_on_one_store_are_refused_with_one_line(
     operator: Operator, first: Bundle, tmp_path: Path
 ) -> None:
-    config = operator.enrol(tmp_path, model=f'bundle = "{first.path}"')
+    config = operator.enrol(tmp_path, runs=first)
     with Agent(config):
         with Process(config) as other:
             assert other.child.wait(10) == 2
@@ -535,7 +535,7 @@ def test_a_start_that_failed_keeps_no_store(first: Bundle, tmp_path: Path) -> No
     config = nobody.enrol(tmp_path, model='bundle = "nowhere.bundle"')
     with pytest.raises(ConfigError):
         Service(load_config(config))
-    nobody.enrol(tmp_path, model=f'bundle = "{first.path}"')
+    nobody.enrol(tmp_path, runs=first)
     Service(load_config(config))
 
 
@@ -594,7 +594,7 @@ def test_a_configured_model_that_does_not_load_leaves_the_slot_empty_and_the_age
 
 def test_the_store_is_free_again_when_the_service_has_ended(first: Bundle, tmp_path: Path) -> None:
     nobody = Operator(f"mqtt://127.0.0.1:{free_port()}")
-    config = nobody.enrol(tmp_path, model=f'bundle = "{first.path}"')
+    config = nobody.enrol(tmp_path, runs=first)
     with Agent(config):
         pass
     store = Store(tmp_path / "d1-store", 1)

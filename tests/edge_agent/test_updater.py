@@ -27,7 +27,6 @@ from edge_bundle.errors import ModelRefused
 from edge_bundle.features.runner import Fresh
 from edge_bundle.inference import Inference
 from edge_bundle.manifest import Channel
-from edge_bundle.runtimes.loader import runtime_version
 from edge_bundle.tensor import Float32Array
 from edge_wire import trust
 from edge_wire.assignment import Candidate, Requires
@@ -37,7 +36,7 @@ from edge_wire.messages import Info, ModelReport, Reason, encode
 from edge_wire.topics import Topics
 from tests.brokers import RunningBroker, run_broker
 from tests.edge_bundle.bundles import STREAM, write_small_bundle
-from tests.simulators.operator import MODEL_2, Operator, make_release
+from tests.simulators.operator import MODEL_2, Operator, make_release, prove
 
 ROOM = 1 << 22
 
@@ -108,13 +107,6 @@ def running(operator: Operator, releases: dict[str, Bundle], tmp_path: Path) -> 
     with agent:
         operator.wait_for_more(1)
         yield agent
-
-
-def prove(store: Store, *bundles: Bundle) -> None:
-    """Let bundles pass without a staging child, which others test."""
-    for bundle in bundles:
-        runtime = runtime_version(bundle.manifest.format)
-        store.save_proof(Proof(bundle.sha256, runtime, VERSION))
 
 
 def count_stagings(monkeypatch: pytest.MonkeyPatch) -> list[str]:

@@ -15,10 +15,12 @@ from typing import Any, TypeVar
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from edge_agent.store import Proof, Store
+from edge_bundle import VERSION
 from edge_bundle.archive import Bundle, write_bundle
 from edge_bundle.golden import pack_golden
 from edge_bundle.inference import Inference
-from edge_bundle.runtimes.loader import load_model
+from edge_bundle.runtimes.loader import load_model, runtime_version
 from edge_wire import trust
 from edge_wire.assignment import (
     Assignment,
@@ -56,6 +58,13 @@ def make_release(folder: Path, version: str, model: Path = MODEL, **changes: Any
     }
     inference.close()
     return write_bundle(folder, manifest, files)
+
+
+def prove(store: Store, *bundles: Bundle) -> None:
+    """Let bundles pass without a staging child, which tests of staging are for."""
+    for bundle in bundles:
+        runtime = runtime_version(bundle.manifest.format)
+        store.save_proof(Proof(bundle.sha256, runtime, VERSION))
 
 
 @dataclass
@@ -149,6 +158,7 @@ class Operator:
         source: str = "",
         model: str = "",
         more: str = "",
+        runs: Bundle | None = None,
     ) -> Path:
         """Write the configuration of a device that replays the example; return its file.
 
@@ -161,11 +171,15 @@ class Operator:
             source: further lines of the source's table.
             model: further lines of the model's table.
             more: further tables.
+            runs: bundle that its configuration names, and that has passed staging on it before.
         """
         if trusted:
             store = folder / f"{device}-store" / "trust"
             store.mkdir(parents=True, exist_ok=True)
             (store / "root.json").write_bytes(self.root())
+        if runs is not None:
+            prove(Store(folder / f"{device}-store", runs.length), runs)
+            model = f'bundle = "{runs.path}"\n{model}'
         file = folder / f"{device}.toml"
         file.write_text(
             f"""
