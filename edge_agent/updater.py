@@ -5,35 +5,23 @@ that ``resume`` finds a row of ``lifecycle.RESUME`` for whatever was interrupted
 """
 
 import logging
-import queue
-import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
-from msgspec import Struct
-
 from edge_agent.acceptance import check_desired
+from edge_agent.agenda import Agenda
 from edge_agent.download import Cancelled, Download
-from edge_agent.fit import (
-    Refused,
-    Site,
-    StreamShape,
-    check_stream,
-    check_thresholds,
-    choose_variant,
-)
+from edge_agent.fit import Refused, Site, StreamShape, choose_variant
 from edge_agent.life import Life
 from edge_agent.lifecycle import RESUME, Event, Resume, State
+from edge_agent.loading import Loader
+from edge_agent.place import Place
 from edge_agent.reporter import Reporter
 from edge_agent.slot import Loaded, Slot
-from edge_agent.staging import StagingFailed, stage
-from edge_agent.store import Floor, Proof, Store
+from edge_agent.store import Floor, Store
 from edge_bundle.archive import Bundle
-from edge_bundle.errors import ArtifactRefused, ConfigError
-from edge_bundle.inference import Inference
-from edge_bundle.reference import watch_drift
-from edge_bundle.runtimes.loader import runtime_version
+from edge_bundle.errors import ArtifactRefused
 from edge_wire.assignment import Assignment, Encoding, Ref, Variant, choose_ref
 from edge_wire.broker import Broker
 from edge_wire.errors import MessageRefused
@@ -48,19 +36,6 @@ HEALTHY_WINDOWS: Final = 3
 log = logging.getLogger(__name__)
 
 
-class Place(Struct):
-    """Where one model runs."""
-
-    slot: Slot
-    shape: StreamShape
-    life: Life
-    thresholds: Mapping[str, float]
-    """Those that the configuration changes."""
-    counted: Loaded | None = None
-    """What ``good_windows`` are of; both are the worker's alone."""
-    good_windows: int = 0
-
-
 class Updater:
     """The one place that decides what runs."""
 
@@ -69,17 +44,15 @@ class Updater:
     ) -> None:
         self._site = site
         self._store = store
+        self._loader = Loader(site, store)
         self._broker = broker
         self._topics = topics
         self._reporter = reporter
         self._places: dict[str, Place] = {}
-        self._events: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._verdicts: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._agenda = Agenda("updater")
         self._desired: deque[bytes] = deque(maxlen=1)
         self._followed = self._spurned = b""
         """The desired message that is acted on, and the last one that may not interrupt that."""
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="updater", daemon=True)
 
     # --- what others call
 
@@ -92,35 +65,30 @@ class Updater:
 
     def start(self) -> None:
         """Begin to take events."""
-        self._thread.start()
+        self._agenda.start()
 
     def stop(self) -> None:
         """End the thread; a fetch is broken off and goes on at the next start."""
-        self._stopping.set()
-        self._events.put(lambda: None)
-        if self._thread.ident is not None:
-            self._thread.join()
+        self._agenda.stop()
 
     def desire(self, message: bytes) -> None:
         """Take a desired message; one that nobody looked at yet is replaced by it."""
         self._desired.append(message)
-        self._events.put(self._follow_desired)
+        self._agenda.put(self._follow_desired)
 
     def on_healthy(self, slot: Slot, loaded: Loaded) -> None:
         """Learn from the worker that a window of a trial went well."""
         place = self._places[slot.model]
-        if place.counted is not loaded:
-            place.counted, place.good_windows = loaded, 0
-        place.good_windows += 1
+        good = place.count_good(loaded)
         # What was committed here before has had its trial: a return takes one window.
         returns = loaded.bundle.sha256 == place.life.record.previous
-        if returns or place.good_windows % HEALTHY_WINDOWS == 0:  # again if the disk was full
-            self._take_verdict(lambda: self._commit(place, loaded.bundle))
+        if returns or good % HEALTHY_WINDOWS == 0:  # again if the disk was full
+            self._agenda.put_verdict(lambda: self._commit(place, loaded.bundle))
 
     def on_unhealthy(self, slot: Slot, loaded: Loaded, why: str) -> None:
         """Learn from the worker that a model failed, and that it is left if it was on trial."""
         place = self._places[slot.model]
-        self._take_verdict(lambda: self._leave(place, loaded.bundle, why))
+        self._agenda.put_verdict(lambda: self._leave(place, loaded.bundle, why))
 
     def resume(self, configured: dict[str, str]) -> None:
         """Set running what ran before the restart; before ``start``.
@@ -139,26 +107,6 @@ class Updater:
             self._report(place)
 
     # --- one version's way
-
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            event = self._events.get()
-            if not self._stopping.is_set():
-                self._guard(event)
-
-    def _guard(self, event: Callable[[], None]) -> None:
-        try:
-            event()
-        except Exception:  # a thread that ended here would keep every later version away
-            log.exception("updater")
-
-    def _take_verdict(self, verdict: Callable[[], None]) -> None:
-        self._verdicts.put(verdict)
-        self._events.put(self._hear_verdicts)
-
-    def _hear_verdicts(self) -> None:
-        while not self._verdicts.empty():
-            self._guard(self._verdicts.get())
 
     def _follow_desired(self) -> None:
         try:
@@ -217,8 +165,8 @@ class Updater:
         self._report(place)
         try:
             bundle = self._obtain(place, variant, assignment.encodings.get(variant.sha256, ()))
-            _check_fit(place, bundle)
-            self._prove(bundle, self._is_outdated)
+            place.check_fit(bundle)
+            self._loader.prove(bundle, self._is_outdated)
             self._move(place, Event.PROVEN)
             self._activate(place, bundle)
         except Refused as refused:
@@ -265,8 +213,8 @@ class Updater:
 
     def _is_outdated(self) -> bool:
         """Tell whether to break off; asked again and again by what takes long."""
-        self._hear_verdicts()
-        if self._stopping.is_set():
+        self._agenda.hear_verdicts()
+        if self._agenda.stopping:
             return True
         try:
             message = self._desired[0]
@@ -281,32 +229,11 @@ class Updater:
             return False
         return True
 
-    def _prove(self, bundle: Bundle, cancelled: Callable[[], bool]) -> None:
-        try:
-            runtime = runtime_version(bundle.manifest.format)
-            proof = Proof(bundle.sha256, runtime, self._site.agent)
-            if not self._store.is_proven(proof):
-                if not stage(bundle, self._site.threads, self._site.profile, cancelled):
-                    raise Cancelled
-                self._store.save_proof(proof)
-        except StagingFailed as failed:
-            raise Refused(failed.reason, failed.detail) from None
-        except ConfigError as error:
-            raise Refused(Reason.NO_VARIANT, str(error)) from None
-
     def _activate(self, place: Place, bundle: Bundle) -> None:
-        loaded = self._load(place, bundle)
+        loaded = self._loader.load(place, bundle)
         place.life.begin_trial(bundle)
         self._report(place)
         place.slot.offer(loaded, trial=True)
-
-    def _load(self, place: Place, bundle: Bundle) -> Loaded:
-        try:
-            inference = Inference.open(bundle, self._site.threads)
-            inference.override(place.thresholds)
-            return Loaded(bundle, inference, watch_drift(bundle))
-        except (ArtifactRefused, ConfigError) as error:
-            raise Refused(Reason.LOAD_FAILED, str(error)) from None
 
     # --- how it ends
 
@@ -360,14 +287,14 @@ class Updater:
         # Counted before it is loaded: a model that ends the process must not do so for ever.
         life.count_trial_boot()
         try:
-            loaded = self._reload(place, record.target)
+            loaded = self._loader.reload(place, record.target)
         except Refused as refused:
             life.fail(Event.UNHEALTHY, refused.reason, str(refused))
             return False
         before = None
         if record.running is not None:
             try:
-                before = self._reload(place, record.running)
+                before = self._loader.reload(place, record.running)
             except Refused as refused:
                 log.warning("model %s: nothing to fall back to: %s", place.slot.model, refused)
         life.set_runs(loaded.bundle)
@@ -376,23 +303,13 @@ class Updater:
 
     def _run_again(self, place: Place, sha256: str) -> bool:
         try:
-            loaded = self._reload(place, sha256)
+            loaded = self._loader.reload(place, sha256)
         except Refused as refused:
             log.warning("model %s: %s", place.slot.model, refused)
             return False
         place.slot.offer(loaded)
         place.life.run(loaded.bundle)
         return True
-
-    def _reload(self, place: Place, sha256: str) -> Loaded:
-        try:
-            bundle = self._store.open(sha256)
-        except ArtifactRefused as error:
-            raise Refused(Reason.BAD_BUNDLE, str(error)) from None
-        _check_fit(place, bundle)
-        # Proven long ago, but for what the configuration names, or after a new runtime or agent.
-        self._prove(bundle, lambda: False)
-        return self._load(place, bundle)
 
     def _kept(self) -> set[str]:
         return set().union(*(p.life.keep() for p in self._places.values()))
@@ -403,9 +320,3 @@ class Updater:
 
     def _report(self, place: Place) -> None:
         self._reporter.set_model(place.slot.model, place.life.report())
-
-
-def _check_fit(place: Place, bundle: Bundle) -> None:
-    """Refuse a version that does not fit what the configuration says of its place."""
-    check_stream(bundle.manifest, place.shape)
-    check_thresholds(bundle.manifest, place.thresholds)

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from edge_agent import download, staging, updater
+from edge_agent import download, loading, staging
 from edge_agent.clock import WallClock
 from edge_agent.config import load_config
 from edge_agent.fit import Refused, Site, StreamShape
@@ -118,7 +118,7 @@ def count_stagings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         staged.append(bundle.manifest.version)
         return stage(bundle, *more)
 
-    monkeypatch.setattr(updater, "stage", count)
+    monkeypatch.setattr(loading, "stage", count)
     return staged
 
 
@@ -601,8 +601,8 @@ def test_a_trial_needs_good_windows_of_its_own(
     committed: list[str] = []
     monkeypatch.setattr(agent, "_commit", lambda _place, bundle: committed.append(bundle.sha256))
     heard: list[Callable[[], None]] = []
-    monkeypatch.setattr(agent, "_take_verdict", heard.append)
-    old, new = (agent._load(place, releases[v]) for v in "12")
+    monkeypatch.setattr(agent._agenda, "put_verdict", heard.append)
+    old, new = (agent._loader.load(place, releases[v]) for v in "12")
     for loaded in (old, old, new, new):
         agent.on_healthy(place.slot, loaded)
     assert heard == [], "the last windows of another model do not count"
@@ -619,8 +619,8 @@ def test_a_return_to_the_version_before_takes_one_good_window(
     place = agent._places["watch"]
     place.life.record = replace(place.life.record, previous=releases["1"].sha256)
     heard: list[Callable[[], None]] = []
-    monkeypatch.setattr(agent, "_take_verdict", heard.append)
-    agent.on_healthy(place.slot, agent._load(place, releases["1"]))
+    monkeypatch.setattr(agent._agenda, "put_verdict", heard.append)
+    agent.on_healthy(place.slot, agent._loader.load(place, releases["1"]))
     assert len(heard) == 1
 
 
@@ -634,7 +634,7 @@ def test_whatever_nobody_thought_of_is_said_and_does_not_end_the_updater(
         raise ZeroDivisionError("nobody thought of it")
 
     with monkeypatch.context() as patch:
-        patch.setattr(running.service._updater, "_prove", bug)
+        patch.setattr(running.service._updater._loader, "prove", bug)
         operator.assign(releases["2"])
         operator.wait_for(lambda: "rejected" in operator.seen().states())
     report = operator.seen().model()
@@ -906,7 +906,7 @@ def test_of_many_assignments_the_last_is_followed_whatever_the_order_of_threads(
     for n in range(3000):
         bench.updater.desire(b"%d" % n)
     while not followed or followed[-1] != b"2999":
-        assert bench.updater._thread.is_alive()
+        assert bench.updater._agenda._thread.is_alive()
     bench.updater.stop()
     assert followed == sorted(followed, key=int), "none twice, none after a newer one"
 
