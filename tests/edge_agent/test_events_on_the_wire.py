@@ -20,7 +20,7 @@ from edge_bundle.decision.rules import Classification, Events
 from edge_bundle.errors import ConfigError
 from edge_wire.messages import Event, State
 from tests.brokers import RunningBroker
-from tests.edge_agent.test_updater import Agent
+from tests.edge_agent.whole_agent import Agent
 from tests.edge_bundle.bundles import LABELS, RECORDING
 from tests.simulators.operator import Operator, make_release
 

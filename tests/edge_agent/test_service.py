@@ -21,7 +21,7 @@ from edge_bundle.errors import ArtifactRefused, ConfigError
 from edge_wire.link import Message
 from edge_wire.messages import LossCause, Reason
 from tests.brokers import RunningBroker, free_port, run_broker
-from tests.edge_agent.test_updater import Agent, assert_unbroken, with_false_golden
+from tests.edge_agent.whole_agent import Agent, assert_unbroken, with_false_golden
 from tests.edge_bundle.bundles import STREAM, write_small_bundle
 from tests.simulators.operator import CHUNK_BYTES, MODEL_2, Operator, make_release
 

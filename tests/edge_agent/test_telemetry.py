@@ -16,7 +16,7 @@ from edge_wire.topics import Topics
 from tests.brokers import RunningBroker
 from tests.edge_agent.echo import Bench, echo
 from tests.edge_agent.test_reporter import Wire
-from tests.edge_agent.test_updater import Agent
+from tests.edge_agent.whole_agent import Agent
 from tests.simulators.operator import Operator, make_release
 
 PATIENCE_S = 20.0
