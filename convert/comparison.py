@@ -15,7 +15,7 @@ from msgspec import Struct
 from convert.given.samples import list_numbers, split_part
 from convert.sides import ONLY, Shape, Side, fit, move_axes, open_side, same_order, without_batch
 from edge_bundle.errors import ConfigError, ModelRefused, RecordingRefused
-from edge_bundle.recording import load_npz
+from edge_bundle.npz import load_npz
 from edge_bundle.tensor import Array, Float32Array, TensorSpec
 
 MOST_SHOWN: Final = 10

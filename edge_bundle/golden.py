@@ -13,7 +13,7 @@ import numpy as np
 from edge_bundle.archive import Bundle
 from edge_bundle.errors import BundleRefused
 from edge_bundle.inference import Inference
-from edge_bundle.recording import load_npz
+from edge_bundle.npz import load_npz
 from edge_bundle.tensor import Array, Float32Array
 
 

@@ -1,18 +1,15 @@
 """Recordings: samples of a stream in a file, with labels where somebody gave them.
 
-Three formats. ``.npz``: ``values`` [samples, channels] with ``lengths`` of the recordings one
-after another, and optionally ``y`` (an index for each recording), ``y_labels``, ``channels`` and
-``rate_hz``. ``.csv``: see ``table``. ``.wav``: see ``wav``; its samples are in the unit of the
-stream's channels.
+Three formats: ``.npz``, see ``npz``; ``.csv``, see ``table``; ``.wav``, see ``wav``, whose samples
+are in the unit of the stream's channels.
 ``FILE#0-2,5`` names some of a file's recordings; of a ``.wav``, ``#0`` names a channel and
 ``#mean`` the mean of all.
 """
 
 import os
 import re
-import zipfile
 from pathlib import Path
-from typing import BinaryIO, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,13 +18,13 @@ from msgspec.structs import replace
 
 from edge_bundle.errors import ConfigError, RecordingRefused
 from edge_bundle.manifest import RATE_TOLERANCE, Stream
+from edge_bundle.npz import MAX_BYTES, read_concatenated
 from edge_bundle.resampling import make_resampler
 from edge_bundle.table import read_table
 from edge_bundle.tensor import UNLABELLED, Array, Float32Array
 from edge_bundle.timing import UNTIMED, Break, Timing, read_times, runs
 from edge_bundle.wav import read_wav
 
-MAX_RECORDING_BYTES = 1 << 30
 WAV_UNITS: Final = {"": 1.0, "1": 1.0, "int16": 32768.0}
 """What a WAV file's full scale is in the units that its samples can have."""
 
@@ -80,8 +77,8 @@ def read_recordings(
         RecordingRefused: unreadable, other channels or rate, not finite, or no whole window.
     """
     file, chosen = _find(source)
-    if file.stat().st_size > MAX_RECORDING_BYTES:
-        raise RecordingRefused(f"{file}: larger than {MAX_RECORDING_BYTES} bytes")
+    if file.stat().st_size > MAX_BYTES:
+        raise RecordingRefused(f"{file}: larger than {MAX_BYTES} bytes")
     if file.suffix == ".npz":
         recordings = _read_npz(file)
     elif file.suffix == ".csv":
@@ -207,96 +204,24 @@ def _check_finite(recording: Recording) -> None:
         )
 
 
-def read_npz(file: Path) -> dict[str, Array]:
-    """Return the arrays of a ``.npz``; one that would need unpickling is refused.
-
-    Raises: RecordingRefused: not a ``.npz``, damaged, too large, or holding objects.
-    """
-    try:
-        return load_npz(file)
-    except ValueError as error:
-        raise RecordingRefused(f"{file}: {error}") from None
-
-
-def load_npz(source: Path | BinaryIO) -> dict[str, Array]:
-    """Return the arrays of a ``.npz``, for callers with an error class of their own.
-
-    Raises: ValueError: as ``read_npz`` refuses.
-    """
-    try:
-        with zipfile.ZipFile(source) as archive:
-            size = sum(m.file_size for m in archive.infolist())
-        if size <= MAX_RECORDING_BYTES:
-            with np.load(source, allow_pickle=False) as arrays:
-                return {name: np.asarray(arrays[name]) for name in arrays.files}
-    except Exception as error:  # zipfile, zlib and NumPy's header parser raise what they like
-        raise ValueError(f"not a readable .npz: {error}") from None
-    raise ValueError(f"{size} bytes unpacked, at most {MAX_RECORDING_BYTES}")
-
-
-def _read_npz(file: Path) -> list[Recording]:
-    arrays = read_npz(file)
-    if "values" not in arrays:
-        raise RecordingRefused(
-            f"{file}: expected an array 'values', found {', '.join(arrays) or 'nothing'}"
-        )
-    values = arrays["values"]
-    if values.ndim != 2 or values.dtype.kind not in "fiu":
-        raise RecordingRefused(
-            f"{file}: values: {values.dtype} {list(values.shape)}, expected numbers "
-            "[samples, channels]"
-        )
-    lengths = np.atleast_1d(arrays.get("lengths", np.asarray([len(values)])))
-    if lengths.ndim != 1 or lengths.dtype.kind not in "iu":
-        raise RecordingRefused(
-            f"{file}: lengths: {lengths.dtype} {list(lengths.shape)}, expected counts of samples"
-        )
-    total = sum(lengths.tolist())  # of Python's integers, which do not overflow
-    if (lengths < 0).any() or total != len(values):
-        raise RecordingRefused(
-            f"{file}: lengths: sum {total}, expected the {len(values)} samples of values"
-        )
-    y, labels = arrays.get("y"), _names(arrays, "y_labels")
-    if y is not None:
-        _check_codes(file, y, len(lengths), len(labels))
-    names = _names(arrays, "channels") if "channels" in arrays else None
-    rate = _one_number(file, arrays["rate_hz"]) if "rate_hz" in arrays else None
-    ends = np.cumsum(lengths)
-    recordings = []
-    for i, (start, end) in enumerate(zip(ends - lengths, ends, strict=True)):
-        code = UNLABELLED if y is None else int(y[i])
-        samples = _as_float32(values[start:end])
-        codes = np.full(len(samples), code, np.int64)
-        recordings.append(Recording(f"{file}#{i}", samples, names, rate, codes, labels))
-    return recordings
-
-
-def _names(arrays: dict[str, Array], name: str) -> tuple[str, ...]:
-    return tuple(str(x) for x in np.atleast_1d(arrays.get(name, np.empty(0, "U1"))))
-
-
-def _one_number(file: Path, rate: Array) -> float:
-    if rate.size != 1 or rate.dtype.kind not in "fiu":
-        raise RecordingRefused(
-            f"{file}: rate_hz: {rate.dtype} {list(rate.shape)}, expected one number"
-        )
-    return float(rate.reshape(()))
-
-
 def _as_float32(values: Array) -> Float32Array:
     with np.errstate(over="ignore"):  # becomes infinite, which _check refuses by its place
         return np.ascontiguousarray(values, np.float32)
 
 
-def _check_codes(file: Path, y: Array, recordings: int, labels: int) -> None:
-    if y.shape != (recordings,) or y.dtype.kind not in "iu":
-        raise RecordingRefused(
-            f"{file}: y: {y.dtype} {list(y.shape)}, expected an index for each of {recordings}"
+def _read_npz(file: Path) -> list[Recording]:
+    found = read_concatenated(file)
+    return [
+        Recording(
+            f"{file}#{i}",
+            _as_float32(values),
+            found.channels,
+            found.rate_hz,
+            np.full(len(values), code, np.int64),
+            found.labels,
         )
-    if y.size and not (y.min() >= UNLABELLED and y.max() < labels):
-        raise RecordingRefused(
-            f"{file}: y: from {y.min()} to {y.max()}, y_labels has {labels} labels"
-        )
+        for i, (values, code) in enumerate(found.parts())
+    ]
 
 
 def _read_csv(file: Path, stream: Stream | None) -> Recording:
@@ -311,7 +236,7 @@ def _read_wav(
 ) -> Recording:
     try:
         with file.open("rb") as raw:
-            wav = read_wav(raw, MAX_RECORDING_BYTES)
+            wav = read_wav(raw, MAX_BYTES)
     except ValueError as error:
         raise RecordingRefused(f"{file}: {error}") from None
     samples = wav.samples

@@ -5,7 +5,7 @@ import io
 from edge_bundle.archive import Bundle
 from edge_bundle.drift import Drift, PageHinkley, StabilityIndex
 from edge_bundle.errors import BundleRefused
-from edge_bundle.recording import load_npz
+from edge_bundle.npz import load_npz
 
 
 def watch_drift(bundle: Bundle) -> Drift:

@@ -21,7 +21,7 @@ from convert.given.spec import Spec
 from convert.given.windows import cut_windows, run_features
 from edge_bundle.archive import hash_file
 from edge_bundle.errors import ConfigError, RecordingRefused
-from edge_bundle.recording import MAX_RECORDING_BYTES, read_npz
+from edge_bundle.npz import MAX_BYTES, read_npz
 from edge_bundle.tensor import Array, TensorSpec
 from edge_bundle.wording import word_unknown
 
@@ -184,8 +184,8 @@ def _arrays(path: Path) -> dict[str, Array] | None:
         raise ConfigError(f"{path}: no such recording")
     if path.suffix != ".npz":
         return None
-    if path.stat().st_size > MAX_RECORDING_BYTES:
-        raise RecordingRefused(f"{path}: larger than {MAX_RECORDING_BYTES} bytes")
+    if path.stat().st_size > MAX_BYTES:
+        raise RecordingRefused(f"{path}: larger than {MAX_BYTES} bytes")
     return read_npz(path)
 
 

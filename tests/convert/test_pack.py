@@ -15,7 +15,7 @@ from edge_bundle.archive import Bundle, read_bundle
 from edge_bundle.errors import ArtifactRefused, ConfigError
 from edge_bundle.golden import check_golden
 from edge_bundle.inference import Inference
-from edge_bundle.recording import load_npz
+from edge_bundle.npz import load_npz
 from tests.convert.classifier import Told
 from tests.convert.given.test_spec import SPEC
 from tests.edge_bundle.bundles import MODEL, RECORDING, STREAM, WAKE_WORD

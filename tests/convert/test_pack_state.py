@@ -12,7 +12,7 @@ from edge_bundle.archive import read_bundle
 from edge_bundle.errors import ConfigError, ModelRefused
 from edge_bundle.golden import check_golden
 from edge_bundle.inference import Inference
-from edge_bundle.recording import load_npz
+from edge_bundle.npz import load_npz
 from tests.convert.classifier import Told
 from tests.edge_bundle.accumulator import GAIN, SPEC, WINDOW, accumulator, accumulator_manifest
 
