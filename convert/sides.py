@@ -157,7 +157,7 @@ def _check(named: list[tuple[str, Array]], where: Path) -> None:
     for name, values in named:
         if not values.ndim or values.dtype.kind not in "fiub":
             raise RecordingRefused(
-                f"{where}: {name}: {values.dtype} {list(values.shape)}, expected numbers "
+                f"{where}: {name}: {values.dtype} {list(values.shape)}, expected real numbers "
                 "[samples, ...]"
             )
         if not values.size:

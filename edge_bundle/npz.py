@@ -80,7 +80,7 @@ def read_concatenated(file: Path) -> Concatenated:
     values = arrays["values"]
     if values.ndim != 2 or values.dtype.kind not in "fiu":
         raise RecordingRefused(
-            f"{file}: values: {values.dtype} {list(values.shape)}, expected numbers "
+            f"{file}: values: {values.dtype} {list(values.shape)}, expected real numbers "
             "[samples, channels]"
         )
     lengths = np.atleast_1d(arrays.get("lengths", np.asarray([len(values)])))

@@ -205,7 +205,7 @@ def _from_arrays(
 ) -> Samples:
     x, y = arrays["x"], arrays.get("y")
     if x.ndim < 1 or x.dtype.kind not in "fiub":
-        raise RecordingRefused(f"{source}: x: {x.dtype} {list(x.shape)}, expected numbers")
+        raise RecordingRefused(f"{source}: x: {x.dtype} {list(x.shape)}, expected real numbers")
     if y is not None and (not y.ndim or len(y) != len(x)):
         raise RecordingRefused(
             f"{source}: y: {y.size if not y.ndim else len(y)} values for {len(x)} samples of x"

@@ -119,7 +119,7 @@ def test_samples_of_another_size(small: Example, tmp_path: Path) -> None:
 
 def test_samples_that_are_no_numbers(small: Example, tmp_path: Path) -> None:
     words = save_samples(tmp_path / "words.npz", np.asarray(["a"] * 9))
-    assert "expected numbers" in small(3, evaluation=words)
+    assert "expected real numbers" in small(3, evaluation=words)
 
 
 def test_file_without_samples(small: Example, tmp_path: Path) -> None:

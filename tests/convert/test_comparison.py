@@ -195,9 +195,9 @@ def test_two_inputs_come_by_name_or_by_order(tmp_path: Path) -> None:
         (np.full((2, 6), np.nan, np.float32), "x: NaN or infinite in 2 of 2 samples, first in"),
         (np.zeros((0, 6), np.float32), r"x: \[0, 6\], it has no sample"),
         (np.zeros((3, 5), np.float32), r"x: samples \[5\], A's input x takes \[6\]"),
-        (np.zeros((3, 6), complex), r"x: complex128 \[3, 6\], expected numbers"),
-        (np.array(["a", "b"]), "expected numbers"),
-        (np.float32(3), r"x: float32 \[\], expected numbers"),
+        (np.zeros((3, 6), complex), r"x: complex128 \[3, 6\], expected real numbers"),
+        (np.array(["a", "b"]), "expected real numbers"),
+        (np.float32(3), r"x: float32 \[\], expected real numbers"),
     ],
 )
 def test_samples_that_do_not_fit_are_refused(tmp_path: Path, x: Any, message: str) -> None:

@@ -138,7 +138,7 @@ def test_label_for_the_whole_file_is_refused(file: Path) -> None:
 
 @pytest.mark.parametrize("x", [np.asarray(["a"] * 9), np.float32(1), np.zeros((9, 6), complex)])
 def test_x_that_is_no_numbers_is_refused(file: Path, x: Array) -> None:
-    assert "expected numbers" in refused(save(file, x))
+    assert "expected real numbers" in refused(save(file, x))
 
 
 def test_samples_of_another_size_are_refused_with_both(file: Path) -> None:
