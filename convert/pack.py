@@ -39,10 +39,11 @@ from convert.products.identity import Identity, check_version, choose_name
 from convert.progress import Progress
 from edge_bundle.decision.fit import check_rule
 from edge_bundle.decision.rules import class_labels
+from edge_bundle.document import check_feedback
 from edge_bundle.errors import ConfigError, ModelRefused
 from edge_bundle.golden import pack_golden, run_golden
 from edge_bundle.inference import Inference
-from edge_bundle.manifest import PREPARED, Golden, Manifest, Provenance, check_feedback
+from edge_bundle.manifest import PREPARED, Golden, Manifest, Provenance
 from edge_bundle.runtimes.loader import guess_format, load_model
 from edge_bundle.tensor import Array, TensorSpec
 

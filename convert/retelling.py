@@ -13,8 +13,9 @@ from convert.products import plan as plans
 from convert.report.page import render_page
 from convert.report.terminal import describe
 from edge_bundle.archive import read_bundle
+from edge_bundle.document import encode
 from edge_bundle.errors import ArtifactRefused, ConfigError
-from edge_bundle.manifest import Manifest, encode
+from edge_bundle.manifest import Manifest
 
 ZIP = b"PK"
 MAX_BYTES = plans.MAX_PLAN_BYTES

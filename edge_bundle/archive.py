@@ -18,7 +18,7 @@ from typing import Final
 
 import msgspec
 
-from edge_bundle import manifest as manifests
+from edge_bundle import document
 from edge_bundle.errors import BundleRefused
 from edge_bundle.manifest import Manifest, Member
 
@@ -86,8 +86,8 @@ def write_bundle(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -
         for name, data in files.items()
     }
     manifest = msgspec.structs.replace(manifest, files=listed)
-    members = {MANIFEST: manifests.encode(manifest), **files}
-    manifests.decode(members[MANIFEST])
+    members = {MANIFEST: document.encode(manifest), **files}
+    document.decode(members[MANIFEST])
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / manifest.file_name
     handle, beside = tempfile.mkstemp(dir=folder, prefix=".", suffix=".part")
@@ -206,11 +206,11 @@ def _check_places(path: Path, members: list[zipfile.ZipInfo], length: int) -> No
 
 def _manifest(path: Path, archive: zipfile.ZipFile) -> Manifest:
     size = archive.getinfo(MANIFEST).file_size
-    if size > manifests.MAX_MANIFEST_BYTES:
+    if size > document.MAX_MANIFEST_BYTES:
         raise BundleRefused(
-            f"{path}: {MANIFEST}: {size} bytes, at most {manifests.MAX_MANIFEST_BYTES}"
+            f"{path}: {MANIFEST}: {size} bytes, at most {document.MAX_MANIFEST_BYTES}"
         )
     try:
-        return manifests.decode(archive.read(MANIFEST))
+        return document.decode(archive.read(MANIFEST))
     except BundleRefused as error:
         raise BundleRefused(f"{path}: {error}") from None

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_bundle import archive, manifest
+from edge_bundle import archive, document
 from edge_bundle.archive import Bundle, read_bundle, write_bundle
 from edge_bundle.errors import BundleRefused
 from edge_bundle.manifest import Member
@@ -37,7 +37,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 def manifest_bytes(**files: bytes) -> bytes:
     members = {n: Member(hashlib.sha256(d).hexdigest(), len(d)) for n, d in FILES.items()}
     members |= {n: Member(hashlib.sha256(d).hexdigest(), len(d)) for n, d in files.items()}
-    return manifest.encode(msgspec.structs.replace(watch_manifest(), files=members))
+    return document.encode(msgspec.structs.replace(watch_manifest(), files=members))
 
 
 def zipped(
@@ -256,7 +256,7 @@ def test_what_follows_the_archive_is_refused(tmp_path: Path) -> None:
 
 def test_manifest_must_be_there_and_be_small(tmp_path: Path) -> None:
     assert "no manifest.json" in refusal(tmp_path, zipped({"manifest.json": None}))
-    large = zipped({"manifest.json": b" " * (manifest.MAX_MANIFEST_BYTES + 1)})
+    large = zipped({"manifest.json": b" " * (document.MAX_MANIFEST_BYTES + 1)})
     assert "at most 1048576" in refusal(tmp_path, large)
     assert "manifest.json: not JSON" in refusal(tmp_path, zipped({"manifest.json": b"{"}))
 

@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from edge_bundle import manifest as manifests
+from edge_bundle import document
 from edge_bundle.errors import BundleRefused
 from edge_bundle.feedback import Feedback
 from edge_bundle.inference import Inference
@@ -43,15 +43,15 @@ def test_prepared_tensor_goes_to_the_input_that_nothing_else_fills() -> None:
     inputs = accumulator_manifest().tensors.inputs
     outputs = accumulator_manifest().tensors.outputs
     manifest = accumulator_manifest(stream=None, tensors=Tensors(inputs, outputs))
-    manifests.check(manifest)
+    document.check(manifest)
     scores = opened(manifest).scores(np.ones((1, WINDOW), np.float32))
     assert scores.tolist() == [GAIN * WINDOW]
 
 
 def test_manifest_survives_its_bytes_and_one_without_state_keeps_its_own() -> None:
     manifest = accumulator_manifest()
-    assert manifests.decode(manifests.encode(manifest)) == manifest
-    plain = msgspec.json.decode(manifests.encode(watch_manifest()))
+    assert document.decode(document.encode(manifest)) == manifest
+    plain = msgspec.json.decode(document.encode(watch_manifest()))
     assert not {"state", "constants"} & set(plain)
 
 
@@ -79,7 +79,7 @@ def test_manifest_survives_its_bytes_and_one_without_state_keeps_its_own() -> No
 )
 def test_contradiction_is_refused_by_field(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(BundleRefused, match=re.escape(f"manifest.json: {message}")):
-        manifests.check(accumulator_manifest(**changes))
+        document.check(accumulator_manifest(**changes))
 
 
 @pytest.mark.parametrize("value", [1.5, 1 << 80, float("inf"), float("nan")])

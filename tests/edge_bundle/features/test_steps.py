@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from convert.given.spec import read_spec
-from edge_bundle import manifest as manifests
+from edge_bundle.document import decode, encode
 from edge_bundle.errors import BundleRefused, ConfigError
 from edge_bundle.features.chain import RUNNERS, compile_steps
 from edge_bundle.features.form import MAX_VALUES
@@ -199,7 +199,7 @@ def test_steps_come_back_from_the_manifest_as_they_were(name: str) -> None:
 
 
 def test_manifest_names_the_key_that_is_wrong() -> None:
-    document = json.loads(manifests.encode(watch_manifest()))
+    document = json.loads(encode(watch_manifest()))
     for steps, message in (
         ([{"kind": "mfcc", "frame": 0, "step": 8}], "features[0].frame: "),
         ([{"kind": "log_mel", "frame": 8}], "features[0]: "),
@@ -207,7 +207,7 @@ def test_manifest_names_the_key_that_is_wrong() -> None:
     ):
         document["features"] = steps
         with pytest.raises(BundleRefused) as refused:
-            manifests.decode(json.dumps(document).encode())
+            decode(json.dumps(document).encode())
         assert str(refused.value).startswith(f"manifest.json: {message}")
 
 
