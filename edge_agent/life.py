@@ -9,7 +9,8 @@ from typing import Final
 from msgspec.structs import replace
 
 from edge_agent.lifecycle import Event, State, next_state
-from edge_agent.store import Failure, Store
+from edge_agent.records import Failure
+from edge_agent.store import Store
 from edge_bundle.archive import Bundle
 from edge_wire.messages import ModelReport, Reason, Running
 

@@ -1,90 +1,27 @@
-"""What survives a restart: bundles by their hash, and one small checksummed record for each model.
+"""What survives a restart, and where: bundles by their hash, and ``records``.
 
 Every file is written beside, flushed, renamed, and its folder flushed; so at any moment a file is
 the old one or the new one.
 """
 
 import fcntl
-import hashlib
-import logging
 import os
 import secrets
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
-import msgspec
 from msgspec import Struct
 
-from edge_agent.lifecycle import State
+from edge_agent.records import Boots, Floor, Proof, Proofs, Record, read_sealed, seal
 from edge_bundle.archive import Bundle, hash_file, read_bundle
 from edge_bundle.disk import flush_folder, replace_file
 from edge_bundle.errors import BundleRefused
-from edge_wire.messages import PreviousBoot, Reason
+from edge_wire.messages import PreviousBoot
 
 BUNDLE: Final = ".bundle"
 FOLDERS: Final = ("bundles", "partial", "models", "trust")
-T = TypeVar("T")
-
-log = logging.getLogger(__name__)
-
-
-class Failure(Struct, frozen=True):
-    """A version that this device refused or left, which it does not try again by itself."""
-
-    sha256: str
-    attempt: int
-    state: State
-    reason: Reason
-    detail: str
-
-
-class Record(Struct, frozen=True):
-    """Where this device stands with one model."""
-
-    state: State = State.RETIRED
-    running: str | None = None
-    """sha256 of what runs; during a trial, of the one before."""
-    previous: str | None = None
-    """sha256 of the last good one before it, kept for instant return."""
-    target: str | None = None
-    """sha256 of what is on trial, or moved to."""
-    attempt: int = 0
-    """Of the target where there is one, else of what runs."""
-    running_attempt: int = 0
-    trial_boots: int = 0
-    failures: tuple[Failure, ...] = ()
-
-
-class Floor(Struct, frozen=True):
-    """The newest assignment that was accepted; an older one is refused."""
-
-    group: str
-    issued: str
-
-
-class Proof(Struct, frozen=True):
-    """That a bundle passed staging here, with these versions."""
-
-    bundle: str
-    runtime: str
-    agent: str
-
-
-class Proofs(Struct, frozen=True):
-    """All proofs, newest last."""
-
-    passed: tuple[Proof, ...] = ()
-
-
-class Boots(Struct, frozen=True):
-    """How often this device has started, and how the last run ended."""
-
-    counter: int = 0
-    boot: str = ""
-    clean: bool = True
-    last_seq: dict[str, int] = {}
 
 
 class StoreInUse(Exception):
@@ -223,7 +160,7 @@ class Store:
 
     def record(self, model: str) -> Record:
         """Return what is known of a model; nothing where the record is missing or damaged."""
-        return self._read(self.path / "models" / f"{model}.json", Record) or Record()
+        return read_sealed(self.path / "models" / f"{model}.json", Record) or Record()
 
     def save_record(self, model: str, record: Record) -> None:
         """Persist where a model stands, before it is acted on."""
@@ -231,7 +168,7 @@ class Store:
 
     def floor(self) -> Floor | None:
         """Return the newest assignment that was accepted."""
-        return self._read(self.path / "trust" / "floor.json", Floor)
+        return read_sealed(self.path / "trust" / "floor.json", Floor)
 
     def raise_floor(self, floor: Floor) -> None:
         """Refuse older assignments from now on."""
@@ -256,7 +193,7 @@ class Store:
     def begin_boot(self) -> tuple[str, PreviousBoot | None]:
         """Count a start; return this boot's name, and how the one before ended."""
         file = self.path / "boot.json"
-        before = self._read(file, Boots) or Boots()
+        before = read_sealed(file, Boots) or Boots()
         boot = f"{before.counter + 1:06d}-{secrets.token_hex(8)}"
         self._save(file, Boots(before.counter + 1, boot, clean=False))
         if not before.boot:
@@ -266,7 +203,7 @@ class Store:
     def end_boot(self, last_seq: dict[str, int], *, clean: bool = True) -> None:
         """Record how far this boot's predictions came, and whether nothing is missing behind."""
         file = self.path / "boot.json"
-        before = self._read(file, Boots) or Boots()
+        before = read_sealed(file, Boots) or Boots()
         self._save(file, Boots(before.counter, before.boot, clean=clean, last_seq=last_seq))
 
     # --- files
@@ -288,22 +225,7 @@ class Store:
         return [f for f in (self.path / "bundles").iterdir() if f.name.endswith(BUNDLE)]
 
     def _proofs(self) -> Proofs:
-        return self._read(self.path / "proofs.json", Proofs) or Proofs()
-
-    def _read(self, file: Path, kind: type[T]) -> T | None:
-        try:
-            digest, _, body = file.read_bytes().partition(b"\n")
-        except FileNotFoundError:
-            return None
-        if hashlib.sha256(body).hexdigest().encode() == digest:
-            try:
-                return msgspec.json.decode(body, type=kind)
-            except msgspec.DecodeError as error:
-                log.warning("%s: %s: taken as missing", file, error)
-                return None
-        log.warning("%s: damaged: taken as missing", file)
-        return None
+        return read_sealed(self.path / "proofs.json", Proofs) or Proofs()
 
     def _save(self, file: Path, value: Struct) -> None:
-        body = msgspec.json.encode(value)
-        self.write(file, hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+        self.write(file, seal(value))

@@ -10,7 +10,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from edge_agent.life import MAX_FAILURES, REMEMBERED, UNDER_WAY, Life
 from edge_agent.lifecycle import Event, IllegalTransition, State
-from edge_agent.store import Record, Store
+from edge_agent.records import Record
+from edge_agent.store import Store
 from edge_bundle.archive import Bundle
 from edge_wire.messages import Reason
 from tests.edge_bundle.bundles import write_small_bundle

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from edge_agent.lifecycle import State
-from edge_agent.store import Failure, Floor, Proof, Record, Store, StoreInUse
+from edge_agent.records import Failure, Floor, Proof, Record
+from edge_agent.store import Store, StoreInUse
 from edge_bundle.archive import Bundle
 from edge_bundle.errors import BundleRefused
 from edge_wire.messages import Reason
@@ -114,35 +115,6 @@ def test_a_power_cut_at_any_step_of_a_boot_never_lets_two_boots_have_one_number(
 
 
 # --- damage
-
-
-def test_a_damaged_record_is_taken_as_missing_and_said(
-    store: Store, caplog: pytest.LogCaptureFixture
-) -> None:
-    store.save_record("watch", OLD)
-    file = store.path / "models" / "watch.json"
-    data = file.read_bytes()
-    random.seed(5)
-    for at in random.sample(range(len(data)), 20):
-        file.write_bytes(data[:at] + bytes([data[at] ^ 4]) + data[at + 1 :])
-        caplog.clear()
-        assert store.record("watch") == Record()
-        assert "watch.json: damaged" in caplog.text
-    for length in (0, 10, 64, 65, len(data) - 1):
-        file.write_bytes(data[:length])
-        assert store.record("watch") == Record()
-    file.write_bytes(data)
-    assert store.record("watch") == OLD
-
-
-def test_a_record_of_another_time_is_taken_as_missing(
-    store: Store, caplog: pytest.LogCaptureFixture
-) -> None:
-    store._save(store.path / "models" / "watch.json", Floor("g", "x"))
-    assert store.record("watch") == Record(), "fields that are not there have their defaults"
-    store._save(store.path / "trust" / "floor.json", OLD)
-    assert store.floor() is None
-    assert "floor.json" in caplog.text
 
 
 def test_a_damaged_bundle_is_refused_when_it_is_opened(store: Store, bundles: list[Bundle]) -> None:

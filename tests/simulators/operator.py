@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from edge_agent.store import Proof, Store
+from edge_agent.records import Proof
+from edge_agent.store import Store
 from edge_bundle import VERSION
 from edge_bundle.archive import Bundle, write_bundle
 from edge_bundle.golden import pack_golden

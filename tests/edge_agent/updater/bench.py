@@ -7,9 +7,10 @@ import msgspec
 from edge_agent.clock import WallClock
 from edge_agent.fit import Site, StreamShape
 from edge_agent.lifecycle import State
+from edge_agent.records import Record
 from edge_agent.reporter import Reporter
 from edge_agent.slot import Slot
-from edge_agent.store import Record, Store
+from edge_agent.store import Store
 from edge_agent.updater import Updater
 from edge_bundle import VERSION
 from edge_bundle.archive import Bundle

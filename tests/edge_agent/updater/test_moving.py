@@ -7,7 +7,7 @@ import pytest
 
 from edge_agent.fit import Refused
 from edge_agent.lifecycle import State
-from edge_agent.store import Floor
+from edge_agent.records import Floor
 from edge_agent.updater import HEALTHY_WINDOWS
 from edge_bundle.archive import Bundle
 from edge_wire import trust

@@ -6,7 +6,8 @@ import pytest
 
 from edge_agent.fit import StreamShape
 from edge_agent.lifecycle import State
-from edge_agent.store import Proof, Record, Store
+from edge_agent.records import Proof, Record
+from edge_agent.store import Store
 from edge_agent.updater import MAX_TRIAL_BOOTS
 from edge_bundle import VERSION
 from edge_bundle.archive import Bundle
