@@ -95,15 +95,18 @@ def read_onnx(path: Path, data: bytes | None = None) -> Source:
 def read_bounded(path: Path) -> bytes:
     """Return a model file's bytes.
 
-    Raises: ConfigError: no such file. ModelRefused: too large.
+    Raises: ConfigError: no such file. ModelRefused: too large, or empty.
     """
     try:
         length = path.stat().st_size
         if length > MAX_MODEL_BYTES:
             raise ModelRefused(f"{path}: {length} bytes, at most {MAX_MODEL_BYTES}")
-        return path.read_bytes()
+        data = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror or error}") from None
+    if not data:
+        raise ModelRefused(f"{path}: the file is empty")
+    return data
 
 
 def check_input(source: Source, spec: Spec) -> None:

@@ -32,7 +32,13 @@ def test_missing_model(example: Example, tmp_path: Path) -> None:
     assert "No such file" in example(2, tmp_path / "none.onnx")
 
 
-@pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04"])
+def test_empty_file(example: Example, tmp_path: Path) -> None:
+    for name in ("none.onnx", "none.tflite"):
+        (tmp_path / name).touch()
+        assert example(3, tmp_path / name).endswith(f"{name}: the file is empty")
+
+
+@pytest.mark.parametrize("content", [b"hello", b"PK\x03\x04"])
 def test_file_that_is_not_a_model(example: Example, tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "text.onnx"
     file.write_bytes(content)

@@ -1,4 +1,4 @@
-"""The manifest is strict on what it knows, silent on what it does not, and never contradictory."""
+"""Bytes of a manifest: strict on what they know, silent on what not, never contradictory."""
 
 import json
 from typing import Any

@@ -235,6 +235,14 @@ def test_what_is_no_model_is_refused_in_one_line(tmp_path: Path, data: bytes) ->
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["/dev/null", "empty.onnx", "empty.bundle"])
+def test_empty_file_is_said_to_be_empty(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    file.touch()
+    with pytest.raises(ModelRefused, match=rf"{name}: the file is empty$"):
+        inspect_model(file)
+
+
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="No such file"):
         inspect_model(tmp_path / "none.onnx")
