@@ -1,8 +1,11 @@
 """How each of the three commands ends: one line on stderr and a stable exit code."""
 
 import os
+import signal
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import click
 
@@ -33,7 +36,7 @@ def run_command(
     code: int
     try:
         # Not click's main(): it makes 1, a bug, of a reader that went away, and drops ctx.exit().
-        with command.make_context(name, sys.argv[1:]) as context:
+        with _end_in_order(), command.make_context(name, sys.argv[1:]) as context:
             command.invoke(context)
         sys.stdout.flush()
         code = Exit.DONE
@@ -50,6 +53,30 @@ def run_command(
     except tuple(exits) as error:
         code = _say(name, str(error), next(c for k, c in exits.items() if isinstance(error, k)))
     sys.exit(code)
+
+
+@contextmanager
+def _end_in_order() -> Iterator[None]:
+    """Let SIGTERM end a command as Ctrl-C does, so that what it made halfway is cleared away.
+
+    A second one ends it at once. A command may set a handler of its own.
+    """
+    number = signal.SIGTERM
+    here = threading.current_thread() is threading.main_thread()
+    if not here or signal.getsignal(number) is not signal.SIG_DFL:
+        yield
+        return
+
+    def interrupt(*_: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        raise KeyboardInterrupt
+
+    signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        if signal.getsignal(number) is interrupt:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _message(error: click.ClickException) -> str:

@@ -1,5 +1,6 @@
 """How a command ends: one line on stderr, a stable exit code, and no traceback."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -100,6 +101,47 @@ def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["edge-x", "fail", "unheard of"])
     with pytest.raises(KeyError):
         run_command(group, "edge-x")
+
+
+WORK = """
+import tempfile, time
+import click
+from edge_bundle.command import run_command
+@click.command()
+@click.argument("folder")
+def work(folder):
+    with tempfile.TemporaryDirectory(dir=folder):
+        print("begun", flush=True)
+        time.sleep(60)
+run_command(work, "edge-x")
+"""
+
+
+def test_a_request_to_end_lets_everything_be_cleared_away(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WORK, str(tmp_path)]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as child:
+        assert child.stdout
+        assert child.stderr
+        assert child.stdout.readline() == b"begun\n"
+        assert len(list(tmp_path.iterdir())) == 1
+        child.send_signal(signal.SIGTERM)
+        assert child.stderr.read() == b"edge-x: interrupted\n"
+        assert child.wait(30) == 6
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("before", [signal.SIG_IGN, signal.SIG_DFL])
+def test_what_a_signal_did_before_a_command_it_does_after_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, before: signal.Handlers
+) -> None:
+    found = signal.signal(signal.SIGTERM, before)
+    try:
+        run(capsys, monkeypatch, "end")
+        assert signal.getsignal(signal.SIGTERM) is before
+    finally:
+        signal.signal(signal.SIGTERM, found)
 
 
 @pytest.mark.parametrize("lines", [1, 100_000])
