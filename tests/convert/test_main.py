@@ -4,6 +4,7 @@ import hashlib
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,27 @@ def test_missed_budget_is_told_in_json_as_well(run: Run, tmp_path: Path) -> None
     (missed,) = told["missed"]
     assert str(out / "over-budget" / "m-0.1.0-onnx-int8.bundle") in missed
     assert ended.err.splitlines()[-1] == f"edge-convert: {missed}"
+
+
+def test_a_request_to_end_while_bundles_are_written_leaves_nothing(tmp_path: Path) -> None:
+    out = tmp_path / "dist"
+    command = [sys.executable, "-m", "convert", "build", str(MODEL), *map(str, WATCH)]
+    with subprocess.Popen(
+        [*command, "--precision", "int8", "--out", str(out)],
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as child:
+        deadline = time.monotonic() + 60
+        while not list(out.glob(".edge-convert-*")):
+            assert child.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+        child.terminate()
+        _, said = child.communicate(timeout=30)
+    assert child.returncode == 6, said
+    assert said.endswith("\nedge-convert: interrupted\n")
+    assert "Traceback" not in said
+    assert list(out.iterdir()) == []
 
 
 # What comes of a build
