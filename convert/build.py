@@ -18,7 +18,7 @@ from convert.given.spec import EMPTY, SpecFile, read_spec
 from convert.given.windows import spread
 from convert.intake import read_source
 from convert.judgement.allowance import Allowance
-from convert.judgement.judge import Judge, choose_metric
+from convert.judgement.judge import Judge, check_outputs, choose_metric
 from convert.judgement.metrics import load_function
 from convert.parity import Parity, measure_parity, run_model
 from convert.products.bundling import check_folder
@@ -97,6 +97,10 @@ def build(order: Order, progress: Progress) -> Built:
     some = [first.inputs[i] for i in spread(len(first), PARITY_SAMPLES)]
     parity = measure_parity(source, choose_outputs(source, given.file), some)
     _check_decision(given.file, parity)
+    check_outputs(source.path, parity.shapes, len(given.evaluation))
+    make_metric = choose_metric(
+        order.metric, given.evaluation, parity.outputs, parity.shapes, spec.decision
+    )
     models = prepare_models(parity, given.formats, given.calibration, progress)
     if order.candidates is not None:
         write_candidates(models.by_format.values(), given.target, order.candidates, progress)
@@ -107,7 +111,7 @@ def build(order: Order, progress: Progress) -> Built:
     )
     judge = Judge(
         given.evaluation,
-        choose_metric(order.metric, given.evaluation, parity.outputs, expected, spec.decision),
+        make_metric(expected),
         expected,
         order.max_drop,
         Allowance(MOST_PASSES),

@@ -1,7 +1,9 @@
 """The judge: labelled passes over the evaluation samples, counted, and stopped when decided."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from math import prod
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -16,8 +18,10 @@ from convert.judgement.metrics import (
     Closeness,
     Custom,
     Metric,
+    Outputs,
     answers,
     is_classifier,
+    load_function,
 )
 from convert.parity import run_model
 from convert.progress import Progress
@@ -93,7 +97,6 @@ class Judge:
         for block in _blocks(decide, rest):
             rows.append(run_model(data, kind, [self.samples.inputs[i] for i in block]))
             done += len(block)
-            self._refuse_large(rows, done)
             self._progress.advance(done, len(order))
             if done <= len(decide) and self._is_lost(rows, order[:done], decide):
                 return None
@@ -135,55 +138,80 @@ class Judge:
         assert marks.each is not None
         return cannot_keep(self.float_marks.each[decide], marks.each, self.max_drop)
 
-    def _refuse_large(self, rows: list[list[Float32Array]], done: int) -> None:
-        held = sum(part.nbytes for row in rows for part in row)
-        if held / done * len(self.samples) > MAX_OUTPUT_BYTES:
-            raise ModelRefused(
-                f"its outputs on {len(self.samples)} evaluation samples need "
-                f"{held // done * len(self.samples) >> 20} MiB, at most "
-                f"{MAX_OUTPUT_BYTES >> 20}; give fewer samples"
-            )
+
+def check_outputs(path: Path, shapes: Sequence[tuple[int, ...]], samples: int) -> None:
+    """Refuse a model whose outputs on all evaluation samples do not fit into memory.
+
+    Args:
+        path: of the model.
+        shapes: of its outputs, for one sample.
+        samples: of the evaluation.
+    Raises: ModelRefused.
+    """
+    needed = sum(map(prod, shapes)) * np.dtype(np.float32).itemsize * samples
+    if needed > MAX_OUTPUT_BYTES:
+        raise ModelRefused(
+            f"{path}: its outputs on {samples} evaluation samples need "
+            f"{-(-needed >> 20)} MiB, at most {MAX_OUTPUT_BYTES >> 20}; give fewer samples"
+        )
 
 
 def choose_metric(
     name: str | None,
     samples: Samples,
     names: Sequence[str],
-    expected: Sequence[Float32Array],
+    shapes: Sequence[tuple[int, ...]],
     rule: Rule | None,
-) -> Metric:
-    """Return the metric that fits what is known of the evaluation samples.
+) -> Callable[[Outputs], Metric]:
+    """Return what makes the metric that fits the evaluation samples, of the float model's outputs.
+
+    That raises ModelRefused where float gives something that is not finite.
 
     Args:
         name: ``module:function``, or None.
         samples: of the evaluation.
         names: of the model's outputs.
-        expected: what the float model gives.
+        shapes: of these, for one sample.
         rule: the decision, if there is one.
-    Raises: ConfigError: no such function. RecordingRefused: labels that the model cannot say.
-        ModelRefused: float gives something that is not finite.
+    Raises: RecordingRefused: labels that the model cannot say. ConfigError: no such function.
     """
-    for output, values in zip(names, expected, strict=True):
-        if not (finite := np.isfinite(values).reshape(len(values), -1).all(axis=1)).all():
-            raise ModelRefused(
-                f"{samples.source}: output {output} is not finite on sample {finite.argmin()}"
-            )
+    choose = _choose_of_outputs(name, samples, names, shapes, rule)
+
+    def make(expected: Outputs) -> Metric:
+        for output, values in zip(names, expected, strict=True):
+            if not (finite := np.isfinite(values).reshape(len(values), -1).all(axis=1)).all():
+                raise ModelRefused(
+                    f"{samples.source}: output {output} is not finite on sample {finite.argmin()}"
+                )
+        return choose(expected)
+
+    return make
+
+
+def _choose_of_outputs(
+    name: str | None,
+    samples: Samples,
+    names: Sequence[str],
+    shapes: Sequence[tuple[int, ...]],
+    rule: Rule | None,
+) -> Callable[[Outputs], Metric]:
     if name is not None:
-        return Custom(name, names, samples.y, expected)
+        load_function(name)
+        return lambda expected: Custom(name, names, samples.y, expected)
     labels = class_labels(rule)
-    shapes = [e.shape[1:] for e in expected]
     classifier = bool(labels) or (rule is None and is_classifier(shapes))
     if samples.y is not None and classifier:
-        return Accuracy(read_labels(samples, labels or int(np.prod(shapes[0]))), rule)
+        accuracy = Accuracy(read_labels(samples, labels or prod(shapes[0])), rule)
+        return lambda _expected: accuracy
     if samples.y is not None:
         raise RecordingRefused(
             f"{samples.source}: y is there, and the outputs are not the scores of classes: say "
             "--metric module:function, or leave y out"
         )
     # What gives as many values as it takes is an autoencoder, and has no classes.
-    if labels or (classifier and expected[0][0].size != samples.inputs[0].size):
-        return Agreement(expected[0], rule)
-    return Closeness(expected)
+    if labels or (classifier and prod(shapes[0]) != samples.inputs[0].size):
+        return lambda expected: Agreement(expected[0], rule)
+    return Closeness
 
 
 def _blocks(*groups: Numbers) -> list[Numbers]:

@@ -26,6 +26,7 @@ from convert.products.writing import Built
 from convert.tflite.emission import emit_tflite
 from edge_bundle.archive import Bundle, read_bundle
 from edge_bundle.decision.rules import Classification
+from edge_bundle.errors import ArtifactRefused
 from edge_bundle.golden import check_golden
 from edge_bundle.inference import Inference
 from edge_bundle.latency import Profile
@@ -53,6 +54,17 @@ def build_small(folder: Path, **changes: Any) -> Built:
     model = given.pop("model", None) or save_graph(folder / "small.onnx", GOOD)
     evaluation = given.pop("evaluation", None) or save_samples(folder / "x.npz", rows(40, 6))
     return build(Order(model, str(evaluation), out=folder / "dist", **given), Told())
+
+
+def refuse_early(folder: Path, evaluation: Path) -> str:
+    """Return why a build of the small model is refused, which must be before all long work."""
+    told = Told()
+    model = save_graph(folder / "small.onnx", GOOD)
+    order = Order(model, str(evaluation), out=folder / "dist")
+    with pytest.raises(ArtifactRefused) as refused:
+        build(order, told)
+    assert told.texts == []
+    return str(refused.value)
 
 
 def only_bundle(built: Built) -> Bundle:
@@ -432,3 +444,26 @@ def two_headed() -> bytes:
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     return emit_tflite(model.SerializeToString())
+
+
+@pytest.mark.parametrize(
+    ("y", "why"),
+    [
+        (np.zeros(40, np.float32), "x.npz: y: float32 [40], expected one class for each of 40"),
+        (np.zeros((40, 2), np.int64), "x.npz: y: int64 [40, 2], expected one class for each of 40"),
+        (np.asarray(["p"] * 40), "x.npz: y: names such as 'p'; name the classes in a --spec"),
+        (np.full(40, 2), "x.npz: y: class 2, the model has 2 classes: 0 to 1"),
+    ],
+)
+def test_labels_that_the_model_cannot_say_are_refused_before_the_work(
+    tmp_path: Path, y: Any, why: str
+) -> None:
+    assert why in refuse_early(tmp_path, save_samples(tmp_path / "x.npz", rows(40, 6), y))
+
+
+def test_outputs_that_would_fill_the_memory_are_refused_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("convert.judgement.judge.MAX_OUTPUT_BYTES", 40 * 2 * 4 - 1)
+    said = refuse_early(tmp_path, save_samples(tmp_path / "x.npz", rows(40, 6)))
+    assert "small.onnx: its outputs on 40 evaluation samples need" in said

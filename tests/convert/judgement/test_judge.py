@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from convert.judgement.allowance import Allowance
-from convert.judgement.judge import BLOCK, Judge, choose_metric
+from convert.judgement.judge import BLOCK, Judge, check_outputs, choose_metric
 from convert.judgement.marks import Numbers
 from convert.judgement.metrics import Accuracy, Agreement, Closeness, Custom, Metric
 from edge_bundle.decision.rules import (
@@ -155,12 +156,16 @@ def test_model_that_does_not_run_is_refused() -> None:
         World().judge.mark(b"no model", "onnx")
 
 
-def test_outputs_that_fill_the_memory_are_refused_early(monkeypatch: pytest.MonkeyPatch) -> None:
-    world = World()
-    monkeypatch.setattr("convert.judgement.judge.MAX_OUTPUT_BYTES", COUNT * CLASSES * 4 - 1)
-    with pytest.raises(ModelRefused, match="outputs on 400 evaluation samples need"):
-        world.judge.mark(echo(), "onnx")
-    assert not world.progress.advances
+def test_outputs_that_would_fill_the_memory_are_refused_by_their_shapes() -> None:
+    path = Path("m.onnx")
+    check_outputs(path, [(1 << 20,), ()], 255)
+    check_outputs(path, [(1 << 10, 1 << 10)], 256)
+    with pytest.raises(ModelRefused) as refused:
+        check_outputs(path, [(1 << 20,), (1,)], 256)
+    assert str(refused.value) == (
+        "m.onnx: its outputs on 256 evaluation samples need 1025 MiB, at most 1024; give fewer "
+        "samples"
+    )
 
 
 # Confusion
@@ -231,7 +236,7 @@ def chosen(
 ) -> Metric:
     names = [f"out{i}" for i in range(len(expected))]
     given = samples_of(np.zeros((8, TAKEN), np.float32), y)
-    return choose_metric(name, given, names, expected, rule)
+    return choose_metric(name, given, names, [e.shape[1:] for e in expected], rule)(expected)
 
 
 TAKEN = 6
