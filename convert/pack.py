@@ -30,12 +30,12 @@ from convert.products.bundling import (
 from convert.products.evidence import (
     GOLDEN_WINDOWS,
     TOLERANCES,
-    choose_golden,
     count_golden,
     golden_tolerance,
     seed_windows,
 )
 from convert.products.identity import Identity, check_version, choose_name
+from convert.products.stretch import choose_windows
 from convert.progress import Progress
 from edge_bundle.decision.fit import check_rule
 from edge_bundle.decision.rules import class_labels
@@ -132,7 +132,7 @@ def pack(order: PackOrder, progress: Progress) -> Packed:
         progress(f"measuring on {len(evaluation[0])} evaluation samples")
         accuracy = _measure(inference, *evaluation)
     real = golden or (evaluation[0] if evaluation else None)
-    windows = _golden_windows(draft, real)
+    windows = _golden_windows(order.model, inference, real)
     progress(f"writing the bundle and running its {len(windows)} golden windows")
     scores = _run(order.model, inference, windows, seeded=real is None)
     if scores.size > 1 and not np.ptp(scores):
@@ -261,16 +261,17 @@ def _measure(inference: Inference, samples: Samples, labels: Labels) -> float:
     return float((answers(scores, inference.manifest.decision) == labels).mean())
 
 
-def _golden_windows(draft: Manifest, samples: Samples | None) -> list[Array]:
-    most = count_golden(draft)
+def _golden_windows(path: Path, inference: Inference, samples: Samples | None) -> list[Array]:
     if samples is None:
-        return seed_windows(draft, most)
-    if draft.stateful:  # one piece of stream, as a device hears it
-        return list(samples.raw[:most])
+        most = min(GOLDEN_WINDOWS, count_golden(inference.manifest))
+        return seed_windows(inference.manifest, most)
     y = samples.y
     known = y is not None and y.ndim == 1
     labels = y.tolist() if y is not None and known else [None] * len(samples)
-    return [samples.raw[i] for i in choose_golden(labels, most)]
+    try:
+        return choose_windows(inference, samples.raw, labels)
+    except ModelRefused as error:
+        raise ModelRefused(f"{path}: golden windows: {error}") from None
 
 
 def _run(path: Path, inference: Inference, windows: Sequence[Array], *, seeded: bool) -> Array:

@@ -15,6 +15,8 @@ from edge_bundle.manifest import Manifest
 from edge_bundle.tensor import Array, Float32Array
 
 GOLDEN_WINDOWS: Final = 16
+STREAM_WINDOWS: Final = 64
+"""Of a model that remembers: many say nothing before they have seen some."""
 GOLDEN_BYTES: Final = 256 << 10
 """Of windows and scores in all, but for a single window that is larger."""
 BINS: Final = 32
@@ -47,9 +49,10 @@ def golden_tolerance(precision: Precision, scores: Float32Array) -> float:
 
 def count_golden(manifest: Manifest) -> int:
     """Return how many golden windows a bundle may have: fewer of large ones, at least one."""
+    most = STREAM_WINDOWS if manifest.stateful else GOLDEN_WINDOWS
     window = prod(manifest.window_shape) * np.dtype(manifest.window_dtype).itemsize
     scores = manifest.scores_count * np.dtype(np.float32).itemsize
-    return min(GOLDEN_WINDOWS, max(1, GOLDEN_BYTES // (window + scores)))
+    return min(most, max(1, GOLDEN_BYTES // (window + scores)))
 
 
 def choose_golden(labels: Sequence[Hashable], most: int = GOLDEN_WINDOWS) -> list[int]:

@@ -33,13 +33,12 @@ from convert.products.bundling import (
 )
 from convert.products.evidence import (
     TOLERANCES,
-    choose_golden,
-    count_golden,
     golden_tolerance,
     pack_reference,
 )
 from convert.products.identity import Identity
 from convert.products.plan import Plan, Variant
+from convert.products.stretch import choose_windows
 from convert.progress import Progress
 from convert.report.page import render_page
 from convert.targets import Target
@@ -242,7 +241,7 @@ def _stage(outcome: Outcome, folder: Path, tried: Tried, plan_sha256: str) -> Bu
     inference = Inference(draft, load_model(tried.data, recipe.format))
     answers = judge.float_marks.answers
     classes = answers.tolist() if answers is not None else [0] * len(evaluation)
-    windows = [evaluation.raw[i] for i in choose_golden(classes, count_golden(draft))]
+    windows = choose_windows(inference, evaluation.raw, classes)
     tolerance = golden_tolerance(recipe.precision, run_golden(inference, windows))
     files = {MODELS[recipe.format]: tried.data, GOLDEN: pack_golden(inference, windows)}
     if outcome.spec.stream is not None and calibration is not None:

@@ -46,6 +46,23 @@ def test_free_dimensions_are_fixed_and_golden_windows_are_one_piece_of_stream(
     assert check_golden(bundle, Inference.open(bundle)).largest == 0
 
 
+def test_golden_windows_are_where_the_stream_moves_the_model(tmp_path: Path) -> None:
+    samples = np.random.default_rng(1).normal(0, 1e-4, (1200, 1)).astype(np.float32)
+    samples[900:903] += 1
+    np.savez(tmp_path / "r.npz", values=samples)
+    given = order(tmp_path, golden=str(tmp_path / "r.npz"))
+    first = pack(given, Told())
+    bundle = read_bundle(first.bundle)
+    (tmp_path / "g.npz").write_bytes(bundle.read("golden.npz"))
+    golden = load_npz(tmp_path / "g.npz")
+    assert golden["windows"].shape == (64, WINDOW, 1)
+    assert golden["windows"].sum() > 2.9
+    assert golden["scores"][0] < 0.1
+    assert golden["scores"][-1] > 2.9 * GAIN
+    assert check_golden(bundle, Inference.open(bundle)).largest == 0
+    assert pack(given, Told()).sha256 == first.sha256
+
+
 def test_inputs_that_nothing_fills_are_refused(tmp_path: Path) -> None:
     spec = SPEC.replace("constants = { gain = 3 }", "")
     assert refusal(order(tmp_path, spec), ModelRefused) == (

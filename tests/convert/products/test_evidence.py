@@ -49,6 +49,7 @@ def taking(tensor: Tensor, outputs: int = 1) -> Manifest:
     ("manifest", "count"),
     [
         (watch_manifest(), 16),
+        (watch_manifest(stateful=True), 64),
         (taking(Tensor("x", (1, 96, 96, 3), "int8")), 9),
         (taking(Tensor("x", (1, 96, 96, 3), "float32")), 2),
         (taking(Tensor("x", (1, 10**6), "float32")), 1),
