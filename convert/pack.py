@@ -1,7 +1,6 @@
 """A finished model file made a bundle as it is: golden vectors, limits, proof; no byte changed."""
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -35,7 +34,7 @@ from convert.products.evidence import (
     seed_windows,
 )
 from convert.products.identity import Identity, check_version, choose_name
-from convert.products.stretch import choose_windows
+from convert.products.stretch import Chosen, choose_windows
 from convert.progress import Progress
 from edge_bundle.decision.fit import check_rule
 from edge_bundle.decision.rules import class_labels
@@ -132,9 +131,9 @@ def pack(order: PackOrder, progress: Progress) -> Packed:
         progress(f"measuring on {len(evaluation[0])} evaluation samples")
         accuracy = _measure(inference, *evaluation)
     real = golden or (evaluation[0] if evaluation else None)
-    windows = _golden_windows(order.model, inference, real)
-    progress(f"writing the bundle and running its {len(windows)} golden windows")
-    scores = _run(order.model, inference, windows, seeded=real is None)
+    chosen = _golden_windows(order.model, inference, real)
+    progress(f"writing the bundle and running its {len(chosen.windows)} golden windows")
+    scores = _run(order.model, inference, chosen, seeded=real is None)
     if scores.size > 1 and not np.ptp(scores):
         progress(f"every golden score is {scores.flat[0]:g}: {WEAK}")
     provenance = draft.provenance
@@ -153,7 +152,7 @@ def pack(order: PackOrder, progress: Progress) -> Packed:
         golden=Golden(GOLDEN, golden_tolerance(precision, scores)),
         provenance=provenance,
     )
-    files = {MODELS[form]: data, GOLDEN: pack_golden(inference, windows)}
+    files = {MODELS[form]: data, GOLDEN: pack_golden(inference, chosen.windows, chosen.fresh)}
     inference.close()
     with staging_folder(order.out) as folder:
         bundle = stage_bundle(folder, manifest, files)
@@ -167,7 +166,7 @@ def pack(order: PackOrder, progress: Progress) -> Packed:
         model_bytes=len(data),
         bundle_bytes=bundle.length,
         stateful=manifest.stateful,
-        golden_windows=len(windows),
+        golden_windows=len(chosen.windows),
         golden_source=real.source if real else SEEDED,
         tolerance=manifest.golden.tolerance,
         accuracy=accuracy,
@@ -261,10 +260,10 @@ def _measure(inference: Inference, samples: Samples, labels: Labels) -> float:
     return float((answers(scores, inference.manifest.decision) == labels).mean())
 
 
-def _golden_windows(path: Path, inference: Inference, samples: Samples | None) -> list[Array]:
+def _golden_windows(path: Path, inference: Inference, samples: Samples | None) -> Chosen:
     if samples is None:
         most = min(GOLDEN_WINDOWS, count_golden(inference.manifest))
-        return seed_windows(inference.manifest, most)
+        return Chosen(seed_windows(inference.manifest, most), [])
     y = samples.y
     known = y is not None and y.ndim == 1
     labels = y.tolist() if y is not None and known else [None] * len(samples)
@@ -274,10 +273,10 @@ def _golden_windows(path: Path, inference: Inference, samples: Samples | None) -
         raise ModelRefused(f"{path}: golden windows: {error}") from None
 
 
-def _run(path: Path, inference: Inference, windows: Sequence[Array], *, seeded: bool) -> Array:
+def _run(path: Path, inference: Inference, chosen: Chosen, *, seeded: bool) -> Array:
     advice = "; give real windows with --golden" if seeded else ""
     try:
-        scores = run_golden(inference, windows)
+        scores = run_golden(inference, chosen.windows, chosen.fresh)
     except ModelRefused as error:
         raise ModelRefused(f"{path}: golden windows: {error}{advice}") from None
     if not np.isfinite(scores).all():

@@ -1,12 +1,14 @@
 """Golden vectors: raw windows and the scores the converter saw, run again to prove a device.
 
 The model is reset once, before the first window, and not between two: they are one piece of
-stream, so that a stateful model is proven with what it remembers.
+stream, so that a stateful model is proven with what it remembers, and features with theirs.
 """
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import repeat
+from typing import Any
 
 import numpy as np
 
@@ -32,29 +34,36 @@ class GoldenResult:
         return self.largest <= self.tolerance
 
 
-def run_golden(inference: Inference, windows: Iterable[Array]) -> Float32Array:
+def run_golden(
+    inference: Inference, windows: Iterable[Array], fresh: Sequence[int] = ()
+) -> Float32Array:
     """Return the scores of windows, float32 [n, scores]: reset once, then one after another.
 
     Args:
         windows: as ``Inference.scores`` takes them, at least one.
+        fresh: how many of the last samples of each are new, where it follows the one before; 0
+            where it stands alone. Empty where all do.
     """
     inference.reset()
-    scores = np.stack([inference.scores(w).copy() for w in windows])
+    pairs = zip(windows, fresh or repeat(0), strict=False)
+    scores = np.stack([inference.scores(window, new or None).copy() for window, new in pairs])
     inference.reset()
     return scores
 
 
-def pack_golden(inference: Inference, windows: Iterable[Array]) -> bytes:
+def pack_golden(inference: Inference, windows: Iterable[Array], fresh: Sequence[int] = ()) -> bytes:
     """Run windows and return them with their scores as the bytes of ``golden.npz``.
 
     Args:
         windows: [n, ...], n > 0: float32 [window, channels] each, or prepared tensors.
+        fresh: as ``run_golden`` takes it.
     """
     windows = np.stack(list(windows))
-    scores = run_golden(inference, windows)
+    scores = run_golden(inference, windows, fresh)
+    more: dict[str, Any] = {"fresh": np.asarray(fresh, np.int64)} if any(fresh) else {}
     buffer = io.BytesIO()
     # np.savez stamps no time: the same arrays give the same bytes.
-    np.savez(buffer, windows=windows, scores=scores)
+    np.savez(buffer, windows=windows, scores=scores, **more)
     return buffer.getvalue()
 
 
@@ -63,15 +72,15 @@ def check_golden(bundle: Bundle, inference: Inference) -> GoldenResult:
 
     Raises: BundleRefused: if the golden file is damaged or has other shapes than the windows.
     """
-    windows, expected = _read_vectors(bundle)
-    difference = np.abs(run_golden(inference, windows) - expected).max()
+    windows, expected, fresh = _read_vectors(bundle)
+    difference = np.abs(run_golden(inference, windows, fresh) - expected).max()
     # NaN compares false with everything, and must not pass.
     largest = float("inf") if np.isnan(difference) else float(difference)
     return GoldenResult(len(windows), largest, bundle.manifest.golden.tolerance)
 
 
-def _read_vectors(bundle: Bundle) -> tuple[Array, Array]:
-    """Return windows of the type that the path takes, and the expected scores."""
+def _read_vectors(bundle: Bundle) -> tuple[Array, Array, list[int]]:
+    """Return windows of the type that the path takes, the expected scores, and what is fresh."""
     manifest = bundle.manifest
     where = f"{bundle.path}: {manifest.golden.file}"
     try:
@@ -95,4 +104,15 @@ def _read_vectors(bundle: Bundle) -> tuple[Array, Array]:
             f"{where}: windows {list(windows.shape)} and scores "
             f"{list(expected.shape)}, expected {list(shapes[0])} and {list(shapes[1])}"
         )
-    return windows.astype(manifest.window_dtype, copy=False), expected
+    fresh = arrays.get("fresh", np.zeros(count, np.int64))
+    most = manifest.stream.window if manifest.stream else 0
+    if fresh.shape != (count,) or fresh.dtype.kind not in "iu" or fresh[0]:
+        raise BundleRefused(
+            f"{where}: fresh {fresh.dtype} {list(fresh.shape)}, expected counts [{count}], of "
+            "which the first is 0"
+        )
+    if fresh.min() < 0 or fresh.max() > most:
+        raise BundleRefused(
+            f"{where}: fresh from {fresh.min()} to {fresh.max()}, expected 0 to {most} samples"
+        )
+    return windows.astype(manifest.window_dtype, copy=False), expected, fresh.tolist()

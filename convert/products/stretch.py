@@ -1,6 +1,8 @@
 """Which windows prove a model: of one that remembers, the piece of stream that moves it most."""
 
 from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -8,6 +10,7 @@ import numpy as np
 from convert.products.evidence import choose_golden, count_golden
 from edge_bundle.golden import run_golden
 from edge_bundle.inference import Inference
+from edge_bundle.manifest import Stream
 from edge_bundle.tensor import Array, Float32Array
 
 HEARD: Final = 4096
@@ -17,9 +20,19 @@ HEARD_BYTES: Final = 64 << 20
 TRIED: Final = 8
 
 
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Golden windows."""
+
+    windows: list[Array]
+    fresh: list[int]
+    """How many of each one's last samples are new, where it follows the one before; 0 where it
+    stands alone. Empty where all do."""
+
+
 def choose_windows(
     inference: Inference, windows: Sequence[Array], labels: Sequence[Hashable]
-) -> list[Array]:
+) -> Chosen:
     """Return the golden windows of a bundle: one piece of stream for a model that remembers.
 
     Args:
@@ -29,9 +42,23 @@ def choose_windows(
     Raises: ModelRefused: it does not run.
     """
     most = count_golden(inference.manifest)
-    if inference.manifest.stateful:
-        return [windows[i] for i in choose_stretch(inference, windows, most)]
-    return [windows[i] for i in choose_golden(labels, most)]
+    if not inference.manifest.stateful:
+        return Chosen([windows[i] for i in choose_golden(labels, most)], [])
+    stretch = choose_stretch(inference, windows, most)
+    chosen = list(windows[stretch.start : stretch.stop])
+    return Chosen(chosen, find_fresh(chosen, inference.manifest.stream))
+
+
+def find_fresh(windows: Sequence[Array], stream: Stream | None) -> list[int]:
+    """Return how many samples are new in each window, as ``Chosen.fresh`` has it.
+
+    One whose first samples are the last ones of the window before follows it.
+    """
+    if stream is None or stream.hop >= stream.window:
+        return []
+    hop = stream.hop
+    follows = [np.array_equal(a[hop:], b[:-hop]) for a, b in pairwise(windows)]
+    return [0, *(hop if f else 0 for f in follows)]
 
 
 def choose_stretch(inference: Inference, windows: Sequence[Array], most: int) -> range:
@@ -50,10 +77,14 @@ def choose_stretch(inference: Inference, windows: Sequence[Array], most: int) ->
     heard = min(len(windows), HEARD, max(most, room))
     if heard <= most:
         return range(heard)
-    whole = run_golden(inference, windows[:heard])
+    fresh = find_fresh(windows[:heard], inference.manifest.stream)
+    whole = run_golden(inference, windows[:heard], fresh)
     starts = sorted({*range(0, heard - most, max(1, most // 4)), heard - most})
     likely = sorted(starts, key=lambda s: -_vary(whole[s : s + most]))[:TRIED]
-    found = {s: _vary(run_golden(inference, windows[s : s + most])) for s in sorted(likely)}
+    found = {}
+    for start in sorted(likely):
+        follow = [0, *fresh[start + 1 : start + most]] if fresh else []
+        found[start] = _vary(run_golden(inference, windows[start : start + most], follow))
     start = max(found, key=lambda s: found[s])
     return range(start, start + most)
 

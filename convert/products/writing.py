@@ -241,9 +241,11 @@ def _stage(outcome: Outcome, folder: Path, tried: Tried, plan_sha256: str) -> Bu
     inference = Inference(draft, load_model(tried.data, recipe.format))
     answers = judge.float_marks.answers
     classes = answers.tolist() if answers is not None else [0] * len(evaluation)
-    windows = choose_windows(inference, evaluation.raw, classes)
-    tolerance = golden_tolerance(recipe.precision, run_golden(inference, windows))
-    files = {MODELS[recipe.format]: tried.data, GOLDEN: pack_golden(inference, windows)}
+    chosen = choose_windows(inference, evaluation.raw, classes)
+    scores = run_golden(inference, chosen.windows, chosen.fresh)
+    tolerance = golden_tolerance(recipe.precision, scores)
+    golden = pack_golden(inference, chosen.windows, chosen.fresh)
+    files = {MODELS[recipe.format]: tried.data, GOLDEN: golden}
     if outcome.spec.stream is not None and calibration is not None:
         files[REFERENCE] = pack_reference(calibration.raw)
     inference.close()

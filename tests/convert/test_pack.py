@@ -125,6 +125,21 @@ def test_golden_windows_of_a_stateful_model_are_one_piece_of_stream(tmp_path: Pa
     np.testing.assert_array_equal(golden_of(bundle, tmp_path)["windows"], x[:, None])
 
 
+def test_golden_windows_of_the_wake_word_hear_its_phrase(tmp_path: Path) -> None:
+    pytest.importorskip("ai_edge_litert")
+    told = Told()
+    spec, clip = WAKE_WORD.with_name("stream.toml"), WAKE_WORD.with_suffix(".wav")
+    result = pack(PackOrder(WAKE_WORD, spec, golden=str(clip), out=tmp_path / "d"), told)
+    bundle = read_bundle(result.bundle)
+    golden = golden_of(bundle, tmp_path)
+    assert result.golden_windows == 30
+    assert golden["fresh"].tolist() == [0] + [480] * 29
+    assert golden["scores"][0] == 0
+    assert golden["scores"].max() > 0.97
+    assert check_golden(bundle, Inference.open(bundle)).largest == 0
+    assert not any("they prove little" in line for line in told.texts)
+
+
 def test_tokens_stay_whole_numbers(tmp_path: Path) -> None:
     x = np.random.default_rng(0).integers(0, 300, (9, 4))
     np.savez(tmp_path / "x.npz", x=x)

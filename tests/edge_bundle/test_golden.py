@@ -18,6 +18,7 @@ from edge_bundle.runtimes.loader import load_model
 from edge_bundle.tensor import Array, Float32Array
 from tests.edge_bundle.bundles import (
     MODEL,
+    STREAM,
     WAKE_WORD,
     prepared_manifest,
     watch_manifest,
@@ -130,6 +131,47 @@ def test_damaged_vectors_are_refused(tmp_path: Path, inference: Inference, golde
     with pytest.raises(BundleRefused, match=r"golden\.npz: ") as refused:
         check(tmp_path, inference, golden)
     assert "\n" not in str(refused.value)
+
+
+# --- windows that follow each other
+
+
+def overlapping() -> tuple[list[Float32Array], list[int]]:
+    hop = STREAM.hop
+    samples = np.random.default_rng(5).normal(size=(STREAM.window + 4 * hop, 6)).astype("f4")
+    return [samples[i * hop : i * hop + STREAM.window] for i in range(5)], [0, hop, hop, 0, hop]
+
+
+def test_what_follows_is_run_as_a_device_runs_it(tmp_path: Path) -> None:
+    told: list[Fresh] = []
+
+    class Listening(Inference):
+        def scores(self, window: Array, fresh: Fresh = None) -> Float32Array:
+            told.append(fresh)
+            return super().scores(window, fresh)
+
+    inference = Listening(watch_manifest(), load_model(MODEL.read_bytes(), "onnx"))
+    windows, fresh = overlapping()
+    golden = pack_golden(inference, windows, fresh)
+    assert check(tmp_path, inference, golden).largest == 0
+    assert told == [None, STREAM.hop, STREAM.hop, None, STREAM.hop] * 2
+
+
+@pytest.mark.parametrize(
+    ("fresh", "message"),
+    [
+        ([0, 50], r"fresh int64 \[2\], expected counts \[3\]"),
+        ([0.0, 50.0, 50.0], r"fresh float64 \[3\], expected counts \[3\]"),
+        ([50, 50, 50], "of which the first is 0"),
+        ([0, -1, 50], "fresh from -1 to 50, expected 0 to 100 samples"),
+        ([0, 50, 101], "fresh from 0 to 101, expected 0 to 100 samples"),
+    ],
+)
+def test_counts_that_cannot_be_are_refused(
+    tmp_path: Path, inference: Inference, fresh: list[float], message: str
+) -> None:
+    with pytest.raises(BundleRefused, match=message):
+        check(tmp_path, inference, packed(**true_vectors(inference), fresh=fresh))
 
 
 # --- prepared tensors

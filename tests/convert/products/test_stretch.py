@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
-from convert.products.stretch import TRIED, choose_stretch, choose_windows
+from convert.products.stretch import TRIED, choose_stretch, choose_windows, find_fresh
 from edge_bundle.golden import run_golden
 from edge_bundle.inference import Inference
 from edge_bundle.runtimes.loader import load_model
@@ -78,4 +79,26 @@ def test_windows_of_a_model_that_forgets_stand_for_its_classes() -> None:
     windows = list(watch_windows())
     labels = [0] * (len(windows) - 1) + [1]
     chosen = choose_windows(inference, windows, labels)
-    assert any(np.array_equal(w, windows[-1]) for w in chosen)
+    assert any(np.array_equal(w, windows[-1]) for w in chosen.windows)
+    assert chosen.fresh == []
+
+
+def test_windows_that_overlap_follow_each_other_until_the_stream_breaks(
+    inference: Inference,
+) -> None:
+    samples = np.random.default_rng(0).normal(size=(40, 1)).astype(np.float32)
+    first, second = (
+        [samples[at : at + WINDOW] for at in range(begin, end, 3)]
+        for begin, end in ((0, 12), (20, 29))
+    )
+    chosen = choose_windows(inference, [*first, *second], [None] * 7)
+    assert chosen.fresh == [0, 3, 3, 3, 0, 3, 3]
+    assert len(chosen.windows) == 7
+
+
+def test_windows_of_no_stream_or_without_overlap_stand_alone() -> None:
+    windows = stream(9, [])
+    overlapping = accumulator_manifest().stream
+    assert overlapping is not None
+    assert find_fresh(windows, None) == []
+    assert find_fresh(windows, replace(overlapping, hop=WINDOW)) == []

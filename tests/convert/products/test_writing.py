@@ -176,8 +176,8 @@ def test_failure_in_the_middle_leaves_the_folder_as_it_was(
 def test_bundle_that_does_not_prove_itself_leaves_the_folder_as_it_was(
     workshop: Workshop, before: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def pack_wrong(inference: Inference, windows: Any) -> bytes:
-        with np.load(io.BytesIO(pack_golden(inference, windows))) as golden:
+    def pack_wrong(inference: Inference, windows: Any, fresh: Any) -> bytes:
+        with np.load(io.BytesIO(pack_golden(inference, windows, fresh))) as golden:
             changed = io.BytesIO()
             np.savez(changed, windows=golden["windows"], scores=golden["scores"] + np.float32(9))
         return changed.getvalue()
