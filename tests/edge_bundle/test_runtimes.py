@@ -247,7 +247,38 @@ def test_guard_builds_a_true_model() -> None:
     pytest.importorskip("ai_edge_litert")
     tflite = importlib.import_module("edge_bundle.runtimes.tflite")
     model = load_model(tflite.PROBE, "tflite")
-    assert (model.inputs, model.outputs) == ((), ())
+    assert [(t.shape, t.dtype) for t in (*model.inputs, *model.outputs)] == [((1,), "float32")] * 2
+    model.input(0)[:] = -2.5
+    model.invoke()
+    assert model.output(0) == 2.5
+    model.close()
+
+
+def test_runtime_s_greeting_is_not_said_and_all_else_is() -> None:
+    """In a process of its own: it is said at the first graph alone, by C++, on descriptor 2."""
+    pytest.importorskip("ai_edge_litert")
+    code = """
+import os, sys
+from pathlib import Path
+from edge_bundle.runtimes.loader import load_model
+model = load_model(Path(sys.argv[1]).read_bytes(), "tflite")
+model.invoke()
+from edge_bundle.runtimes.tflite import _without_greeting
+with _without_greeting():
+    os.write(2, b"INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\\nERROR: a fault\\n")
+os.write(2, b"over\\n")
+os.close(2)
+with _without_greeting():
+    pass
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(WAKE_WORD)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "ERROR: a fault\nover\n")
 
 
 def test_missing_runtime_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
