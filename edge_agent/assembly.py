@@ -4,12 +4,11 @@ import platform
 import threading
 from collections.abc import Mapping
 from math import inf
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from edge_agent import source_tables as tables
-from edge_agent.collection import Collection
 from edge_agent.config import Config, LoadedConfig
 from edge_agent.feed import Feed, Policy
 from edge_agent.fit import Refused, Site, StreamShape, check_stream, check_thresholds
@@ -21,6 +20,9 @@ from edge_bundle.errors import ArtifactRefused
 from edge_bundle.manifest import Manifest
 from edge_bundle.runtimes.loader import installed_formats
 from edge_wire.messages import ChannelInfo, Info, ModelInfo, PreviousBoot, StreamInfo
+
+if TYPE_CHECKING:
+    from edge_agent.collection import Collection
 
 RING_S: Final = 30.0
 """How many seconds of a stream are kept for the models on it."""
@@ -49,7 +51,7 @@ def open_store(loaded: LoadedConfig) -> Store:
     return store
 
 
-def open_collection(loaded: LoadedConfig, boot: str) -> Collection | None:
+def open_collection(loaded: LoadedConfig, boot: str) -> "Collection | None":
     """Return what keeps windows for retraining; None where nothing is to be kept.
 
     Raises: ConfigError: its folder cannot be made.
@@ -57,6 +59,8 @@ def open_collection(loaded: LoadedConfig, boot: str) -> Collection | None:
     table = loaded.config.capture
     if table is None:
         return None
+    from edge_agent.collection import Collection  # few devices collect
+
     try:
         return Collection(table, loaded.resolve(table.path), boot)
     except OSError as error:

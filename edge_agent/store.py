@@ -8,7 +8,6 @@ import fcntl
 import hashlib
 import logging
 import os
-import secrets
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -257,7 +256,7 @@ class Store:
         """Count a start; return this boot's name, and how the one before ended."""
         file = self.path / "boot.json"
         before = self._read(file, Boots) or Boots()
-        boot = f"{before.counter + 1:06d}-{secrets.token_hex(8)}"
+        boot = f"{before.counter + 1:06d}-{os.urandom(8).hex()}"
         self._save(file, Boots(before.counter + 1, boot, clean=False))
         if not before.boot:
             return boot, None

@@ -22,10 +22,8 @@ from msgspec.structs import replace
 from edge_bundle.errors import ConfigError, RecordingRefused
 from edge_bundle.manifest import RATE_TOLERANCE, Stream
 from edge_bundle.resampling import make_resampler
-from edge_bundle.table import read_table
 from edge_bundle.tensor import Array, Float32Array
 from edge_bundle.timing import UNTIMED, Break, Timing, read_times, runs
-from edge_bundle.wav import read_wav
 
 MAX_RECORDING_BYTES = 1 << 30
 UNLABELLED = -1
@@ -301,6 +299,8 @@ def _check_codes(file: Path, y: Array, recordings: int, labels: int) -> None:
 
 
 def _read_csv(file: Path, stream: Stream | None) -> Recording:
+    from edge_bundle.table import read_table  # as the other kinds: where there is one
+
     table = read_table(file, [c.name for c in stream.channels] if stream else None)
     labels = tuple(sorted(set(table.labels) - {""}))
     index = {label: i for i, label in enumerate(labels)} | {"": UNLABELLED}
@@ -313,6 +313,8 @@ def _read_csv(file: Path, stream: Stream | None) -> Recording:
 def _read_wav(
     file: Path, chosen: str, stream: Stream | None, unit: str, pick: Pick | None
 ) -> Recording:
+    from edge_bundle.wav import read_wav
+
     try:
         with file.open("rb") as raw:
             wav = read_wav(raw, MAX_RECORDING_BYTES)
