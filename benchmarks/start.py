@@ -8,7 +8,7 @@ runtime, NumPy and paho, loads the same model, and runs and publishes the same w
 The agent has started before, as on every day but the first: it has proven the model. What the very
 first start takes, with the proof in a process of its own, is told beside it, without a bound.
 
-    python -m benchmarks.start [--formats onnx,tflite] [--rounds 11]
+    python -m benchmarks.start [--formats onnx,tflite] [--rounds 15]
 
 Exits 1 where the agent takes more than 1.5 times as long.
 """
@@ -78,7 +78,7 @@ def main() -> None:
     """Measure in turns, and print one JSON line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--formats", type=lambda text: text.split(","), default=list(RUNTIMES))
-    parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument("--rounds", type=int, default=15)
     options = parser.parse_args()
     checks = []
     for form in options.formats:

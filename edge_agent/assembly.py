@@ -5,11 +5,11 @@ import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from math import inf
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from edge_agent import source_tables as tables
-from edge_agent.collection import Collection
 from edge_agent.config import Config, LoadedConfig
 from edge_agent.feed import Feed, Policy
 from edge_agent.fit import Refused, Site, StreamShape, check_stream, check_thresholds
@@ -22,6 +22,9 @@ from edge_bundle.errors import ArtifactRefused
 from edge_bundle.manifest import Manifest, Stream
 from edge_bundle.runtimes.loader import installed_formats
 from edge_wire.messages import ChannelInfo, Info, ModelInfo, PreviousBoot, StreamInfo
+
+if TYPE_CHECKING:
+    from edge_agent.collection import Collection
 
 Shapes = Mapping[str, StreamShape]
 """What each source, by name, says of its samples."""
@@ -43,7 +46,7 @@ def open_store(loaded: LoadedConfig) -> Store:
     return store
 
 
-def open_collection(loaded: LoadedConfig, boot: str) -> Collection | None:
+def open_collection(loaded: LoadedConfig, boot: str) -> "Collection | None":
     """Return what keeps windows for retraining; None where nothing is to be kept.
 
     Raises: ConfigError: its folder cannot be made.
@@ -51,6 +54,8 @@ def open_collection(loaded: LoadedConfig, boot: str) -> Collection | None:
     table = loaded.config.capture
     if table is None:
         return None
+    from edge_agent.collection import Collection  # few devices collect
+
     try:
         return Collection(table, loaded.resolve(table.path), boot)
     except OSError as error:

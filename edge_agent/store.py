@@ -6,7 +6,6 @@ the old one or the new one.
 
 import fcntl
 import os
-import secrets
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -194,7 +193,7 @@ class Store:
         """Count a start; return this boot's name, and how the one before ended."""
         file = self.path / "boot.json"
         before = read_sealed(file, Boots) or Boots()
-        boot = f"{before.counter + 1:06d}-{secrets.token_hex(8)}"
+        boot = f"{before.counter + 1:06d}-{os.urandom(8).hex()}"
         self._save(file, Boots(before.counter + 1, boot, clean=False))
         if not before.boot:
             return boot, None

@@ -20,10 +20,8 @@ from edge_bundle.errors import ConfigError, RecordingRefused
 from edge_bundle.manifest import RATE_TOLERANCE, Stream
 from edge_bundle.npz import MAX_BYTES, read_concatenated
 from edge_bundle.resampling import make_resampler
-from edge_bundle.table import read_table
 from edge_bundle.tensor import UNLABELLED, Array, Float32Array
 from edge_bundle.timing import UNTIMED, Break, Timing, read_times, runs
-from edge_bundle.wav import read_wav
 
 WAV_UNITS: Final = {"": 1.0, "1": 1.0, "int16": 32768.0}
 """What a WAV file's full scale is in the units that its samples can have."""
@@ -225,6 +223,8 @@ def _read_npz(file: Path) -> list[Recording]:
 
 
 def _read_csv(file: Path, stream: Stream | None) -> Recording:
+    from edge_bundle.table import read_table  # as the other kinds: where there is one
+
     table = read_table(file, [c.name for c in stream.channels] if stream else None)
     timing = UNTIMED if table.times_s is None else read_times(table.times_s)
     samples, rate_hz = _as_float32(table.values), timing.rate_hz
@@ -234,6 +234,8 @@ def _read_csv(file: Path, stream: Stream | None) -> Recording:
 def _read_wav(
     file: Path, chosen: str, stream: Stream | None, unit: str, pick: Pick | None
 ) -> Recording:
+    from edge_bundle.wav import read_wav
+
     try:
         with file.open("rb") as raw:
             wav = read_wav(raw, MAX_BYTES)

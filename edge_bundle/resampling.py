@@ -5,12 +5,14 @@ and how the samples were cut into chunks changes no bit of the result. No output
 sample that is not there: a run gives nothing for its edges, where the filter would reach beyond.
 """
 
-from fractions import Fraction
-from typing import Final, Literal, Protocol
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 import numpy as np
 
 from edge_bundle.tensor import Array, Float32Array
+
+if TYPE_CHECKING:
+    from fractions import Fraction
 
 Policy = Literal["linear", "polyphase"]
 LARGEST: Final = 1000
@@ -27,7 +29,7 @@ BLOCK: Final = 1024
 class Resampler(Protocol):
     """Turns one run of samples after another into samples at another rate."""
 
-    step: Fraction
+    step: "Fraction"
     """Input samples from one output to the next."""
     received: int
     """Input samples of this run."""
@@ -48,11 +50,13 @@ class Resampler(Protocol):
         """Begin a new run."""
 
 
-def rate_step(from_hz: float, to_hz: float) -> Fraction:
+def rate_step(from_hz: float, to_hz: float) -> "Fraction":
     """Return how many input samples lie between two outputs, as a fraction of whole numbers.
 
     Raises: ValueError: the rates are too far apart.
     """
+    from fractions import Fraction  # few streams are resampled, and it costs two milliseconds
+
     ratio = from_hz / to_hz
     if not 1 / LARGEST_RATIO <= ratio <= LARGEST_RATIO:
         raise ValueError(
@@ -77,7 +81,7 @@ def make_resampler(policy: Policy, from_hz: float, to_hz: float, channels: int) 
 class _Run:
     """What both have in common: the samples that the next outputs still need."""
 
-    def __init__(self, step: Fraction, channels: int, first: int) -> None:
+    def __init__(self, step: "Fraction", channels: int, first: int) -> None:
         self.step = step
         self.first = first
         self.received = 0
@@ -120,7 +124,7 @@ class _Run:
 class Linear(_Run):
     """On the straight line between two neighbours. What is faster than the output aliases."""
 
-    def __init__(self, step: Fraction, channels: int) -> None:
+    def __init__(self, step: "Fraction", channels: int) -> None:
         super().__init__(step, channels, 0)
 
     def push(self, samples: Float32Array) -> Float32Array:
@@ -143,7 +147,7 @@ class Polyphase(_Run):
     Source: scipy.signal.resample_poly, window ("kaiser", 5.0), 20 * max(up, down) + 1 taps.
     """
 
-    def __init__(self, step: Fraction, channels: int) -> None:
+    def __init__(self, step: "Fraction", channels: int) -> None:
         down, up = step.numerator, step.denominator
         self._half = HALF_TAPS * max(up, down)
         super().__init__(step, channels, -(-self._half // down))

@@ -1,7 +1,6 @@
 """A window at another rate, by a polyphase FIR filter. Pure."""
 
-from fractions import Fraction
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +9,9 @@ from msgspec import Meta, Struct
 from edge_bundle.features.form import Form, Misfit
 from edge_bundle.features.runner import Fresh
 from edge_bundle.tensor import Float32Array
+
+if TYPE_CHECKING:
+    from fractions import Fraction
 
 MAX_TERM: Final = 1000
 """Of the ratio of the rates: the filter is 20 times as long."""
@@ -23,8 +25,10 @@ class Resample(Struct, frozen=True, tag_field="kind", tag="resample"):
 
     to_hz: Annotated[float, Meta(gt=0)]
 
-    def ratio(self, form: Form) -> Fraction:
+    def ratio(self, form: Form) -> "Fraction":
         """Return the rate after by the rate before, of the decimals that they are written with."""
+        from fractions import Fraction  # few bundles resample, and it costs two milliseconds
+
         return Fraction(repr(self.to_hz)) / Fraction(repr(form.rate_hz))
 
     def after(self, form: Form) -> Form:
