@@ -142,11 +142,12 @@ class Teller:
             return self._take_pending() if self._pending else ()
         notes = self._break_off("gap") if broken else []
         self._last_ns = at_ns
-        notes += [self._note(a) for a in tracker.push(at_ns, decision.label, decider.level)]
+        for action in tracker.push(at_ns, decision.label, decider.level):
+            notes.append(self._note(action))
         if tracker.state is not None and tracker.state != self._state:
             self._state = tracker.state
             notes.append(self._note_state(decision, at_ns))
-        return (*self._take_pending(), *notes)
+        return (*self._take_pending(), *notes) if notes or self._pending else ()
 
     def end(self) -> tuple[Note, ...]:
         """Let no window follow; return the ends of what went on."""

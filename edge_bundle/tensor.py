@@ -83,7 +83,7 @@ class Coder:
         np.add(codes, self._zero, out=codes)
         np.maximum(codes, self._least, out=codes)
         np.minimum(codes, self._most, out=codes)
-        np.copyto(out, codes, casting="unsafe")
+        out[...] = codes
 
     def decode(self, codes: Array) -> Float32Array:
         """Return the real values that codes stand for, until the next call.

@@ -112,13 +112,14 @@ class Mean:
             values: [n].
         Returns: float64 [n], until the next call.
         """
+        if self._mean.size != values.size:
+            self._kept = np.empty((self._windows, values.size))
+            self._mean = np.empty(values.size)
         if values.size == 1:
             self._count += 1
             self._single.append(float(values[0]))
-            return np.array([sum(self._single) / len(self._single)])
-        if self._kept.shape[1] != values.size:
-            self._kept = np.empty((self._windows, values.size))
-            self._mean = np.empty(values.size)
+            self._mean[0] = sum(self._single) / len(self._single)
+            return self._mean
         self._kept[self._count % self._windows] = values
         self._count += 1
         count = min(self._count, self._windows)

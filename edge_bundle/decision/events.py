@@ -197,17 +197,17 @@ class Tracker:
             level: how much spoke for a label there, the answer or not.
         """
         actions: list[Action] = []
+        newest: _Life | None = None
         for life in self._lives:
+            if life.phase is Phase.QUIET and life.label != label:
+                continue  # against a quiet label: it stays so, and nothing is told
             actions += life.push(at_ns, life.label == label, level(life.label), self._numbers)
-        # What ends is told before what begins.
-        actions.sort(key=lambda action: action.kind != "end")
+            if life.phase in GOES_ON and (newest is None or life.number > newest.number):
+                newest = life
+        if len(actions) > 1:  # what ends is told before what begins
+            actions.sort(key=lambda action: action.kind != "end")
         self._count = self._count + 1 if label == self._said else 1
         self._said = label
-        newest = max(
-            (life for life in self._lives if life.phase in GOES_ON),
-            key=lambda life: life.number,
-            default=None,
-        )
         if newest is not None:
             self.state = newest.label
         elif self._count >= self._debounce:
