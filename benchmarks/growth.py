@@ -23,17 +23,15 @@ from pathlib import Path
 import numpy as np
 from msgspec.structs import replace
 
+from benchmarks.checks import at_most, finish, tell
 from benchmarks.models import MOTION, make_bundle, make_mlp
 from benchmarks.rig import (
     DEVICE,
     RATE_HZ,
     Listener,
-    at_most,
-    finish,
     read_memory,
     run_broker,
     run_process,
-    tell,
     write_config,
     write_recording,
 )

@@ -24,16 +24,14 @@ import numpy as np
 import numpy.typing as npt
 from msgspec.structs import replace
 
+from benchmarks.checks import at_most, finish, tell
 from benchmarks.models import MOTION, WINDOW, make_bundle, make_mlp
 from benchmarks.rig import (
     PREDICTIONS,
     Heard,
     Listener,
-    at_most,
-    finish,
     run_broker,
     run_process,
-    tell,
     write_config,
     write_recording,
 )

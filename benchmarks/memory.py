@@ -17,16 +17,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.bare import RUNTIMES, bare_command
+from benchmarks.checks import at_most, finish, tell
 from benchmarks.rig import (
     PREDICTIONS,
     Listener,
-    at_most,
     convert_watch,
-    finish,
     read_memory,
     run_broker,
     run_process,
-    tell,
     write_config,
     write_recording,
 )

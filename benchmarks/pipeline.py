@@ -12,8 +12,6 @@ that waits for nothing, and other programs on the machine move it less than the 
 """
 
 import argparse
-import json
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -26,6 +24,7 @@ from statistics import median
 import numpy as np
 import onnxruntime
 
+from benchmarks.checks import Check, at_least, finish, tell
 from benchmarks.models import (
     CHANNELS,
     MOTION,
@@ -142,7 +141,7 @@ def seconds(work: Callable[[], None]) -> float:
     return time.process_time() - began
 
 
-def measure(name: str, case: Case, rounds: int) -> dict[str, object]:
+def measure(name: str, case: Case, rounds: int) -> Check:
     """Return the check of one case."""
     window, hop, count = case.stream.window, case.stream.hop, case.windows
     samples = make_noise((rounds + 1) * count * hop + window, len(case.stream.channels))
@@ -172,18 +171,12 @@ def measure(name: str, case: Case, rounds: int) -> dict[str, object]:
     # The first round is to warm up.
     bare_us, ours_us = (median(s[1:]) / count * 1e6 for s in (bare_s, ours_s))
     ratio = bare_us / ours_us
-    sys.stderr.write(
+    tell(
         f"{name:20} bare {bare_us:8.1f} µs, ours {ours_us:8.1f} µs a window, "
-        f"ratio {ratio:.3f}, at least {case.bound}\n"
+        f"ratio {ratio:.3f}, at least {case.bound}"
     )
-    return {
-        "name": name,
-        "value": round(ratio, 4),
-        "bound": case.bound,
-        "ok": ratio >= case.bound,
-        "bare_us": round(bare_us, 1),
-        "ours_us": round(ours_us, 1),
-    }
+    check = at_least(name, ratio, case.bound)
+    return check | {"bare_us": round(bare_us, 1), "ours_us": round(ours_us, 1)}
 
 
 def main() -> None:
@@ -194,8 +187,7 @@ def main() -> None:
     parser.add_argument("--only", choices=known, action="append")
     options = parser.parse_args()
     checks = [measure(n, known[n](), options.rounds) for n in options.only or known]
-    print(json.dumps({"checks": checks}))
-    sys.exit(not all(check["ok"] for check in checks))
+    finish(checks)
 
 
 if __name__ == "__main__":

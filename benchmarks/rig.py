@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 from paho.mqtt import client as paho
@@ -211,25 +211,3 @@ def write_config(
     )
     # What the installed command does, from this checkout.
     return [sys.executable, "-c", "from edge_agent.__main__ import main; main()", "run", str(file)]
-
-
-def at_most(name: str, value: float, bound: float | None) -> dict[str, object]:
-    """Return a check; without a bound it is only told."""
-    return {
-        "name": name,
-        "value": round(value, 4),
-        "bound": bound,
-        "ok": bound is None or value <= bound,
-    }
-
-
-def tell(text: str) -> None:
-    """Say how far it is."""
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
-
-
-def finish(checks: Sequence[dict[str, object]]) -> NoReturn:
-    """Print the last line; the exit code says whether all bounds are kept."""
-    print(json.dumps({"checks": checks}))
-    sys.exit(not all(check["ok"] for check in checks))

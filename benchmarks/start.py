@@ -21,15 +21,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.bare import RUNTIMES, bare_command
+from benchmarks.checks import at_most, finish, tell
 from benchmarks.rig import (
     PREDICTIONS,
     Listener,
-    at_most,
     convert_watch,
-    finish,
     run_broker,
     run_process,
-    tell,
     write_config,
     write_recording,
 )
