@@ -91,7 +91,7 @@ def child(python: str, code: str, *words: object) -> Heard:
 def read_seconds(clip: Path) -> float:
     """Return how long a clip is."""
     with wave.open(str(clip)) as file:
-        return file.getnframes() / file.getframerate()
+        return float(file.getnframes() / file.getframerate())
 
 
 def pack(folder: Path) -> Path:
