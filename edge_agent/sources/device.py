@@ -16,8 +16,10 @@ from edge_agent.fit import StreamShape
 from edge_agent.sources.units import convert_unit
 from edge_bundle.manifest import Channel
 
-TICK_S: Final = 0.02
+TICK_S: Final = 0.01
 """A source that is woken by its device reads at most this often; what came meanwhile waits."""
+EACH_HZ: Final = 200.0
+"""Up to this rate it is woken for each sample."""
 LOOK_S: Final = 0.15
 """The longest that a source blocks in a call before it looks whether it is time to stop."""
 
@@ -109,20 +111,28 @@ def fit_channels(
     return given, factors
 
 
-def until_readable(descriptor: int, wait: Callable[[float], bool]) -> bool:
+def until_readable(descriptor: int, wait: Callable[[float], bool], rest_s: float) -> bool:
     """Wait until a descriptor can be read; true when it is time to stop instead.
 
-    Wakes up at most every ``TICK_S`` where data comes, and every ``LOOK_S`` where none does. What
-    comes after a silence is seen at once.
+    Wakes up every ``LOOK_S`` where no data comes; what comes after a silence is seen at once.
+
+    Args:
+        rest_s: that is slept in any case: see ``rest_s``.
     """
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
-    pause = TICK_S
-    while not wait(pause):
+    while not wait(rest_s):
         if poll.poll(LOOK_S * 1000):
             return False
-        pause = 0.0
+        rest_s = 0.0
     return True
+
+
+def rest_s(shape: StreamShape) -> float:
+    """Return how long to sleep after data came: until the parts of a sample are there together,
+    and not beyond the next one, unless they come so fast that they are taken several at once.
+    """
+    return 0.5 / shape.rate_hz if shape.rate_hz <= EACH_HZ else TICK_S
 
 
 def period_ns(shape: StreamShape) -> float:

@@ -19,6 +19,7 @@ from edge_agent.sources.device import (
     failing,
     fit_channels,
     period_ns,
+    rest_s,
     until_readable,
 )
 from edge_agent.sources.iio_device import IioDevice, unit_of
@@ -114,11 +115,11 @@ class Iio:
     # --- buffered
 
     def _read(self, device: IioDevice, wait: Callable[[float], bool]) -> Iterator[Chunk]:
-        period = period_ns(self.shape)
+        period, pause_s = period_ns(self.shape), rest_s(self.shape)
         with self._buffer(device) as buffer:
             scan, size = buffer.scan, buffer.scan.record_bytes
             rest, previous = b"", None
-            while not until_readable(buffer.node, wait):
+            while not until_readable(buffer.node, wait, pause_s):
                 try:
                     got = os.read(buffer.node, self._table.buffer_length * size)
                 except BlockingIOError:

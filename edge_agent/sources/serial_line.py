@@ -8,7 +8,7 @@ from edge_agent import source_tables as tables
 from edge_agent.config import LoadedConfig
 from edge_agent.fit import StreamShape
 from edge_agent.ring import Chunk
-from edge_agent.sources.device import failing, need_library, period_ns, until_readable
+from edge_agent.sources.device import failing, need_library, period_ns, rest_s, until_readable
 from edge_agent.sources.serial_parsing import FrameParser, LineParser, Parser
 
 MAX_READ: Final = 65536
@@ -37,11 +37,11 @@ class Serial:
         """When the last sample so far was there."""
 
     def chunks(self, wait: Callable[[float], bool]) -> Iterator[Chunk]:
-        """Yield what came; wakes up when something does, at most 50 times a second.
+        """Yield what came; wakes up when something does, and rests between.
 
         Raises: DeviceFailed: there is no such line, or it was unplugged.
         """
-        table, period = self._table, period_ns(self.shape)
+        table, period, pause_s = self._table, period_ns(self.shape), rest_s(self.shape)
         parser = _make_parser(table, len(self.shape.channels))
         silence_ns = max(SILENCE_S * 1e9, SILENCE_PERIODS * period)
         restart, previous_ns = self._given, 0
@@ -49,7 +49,7 @@ class Serial:
             failing(table.device, "dialout"),
             self._library.Serial(table.device, table.baud, timeout=0) as line,
         ):
-            while not until_readable(line.fileno(), wait):
+            while not until_readable(line.fileno(), wait, pause_s):
                 data = line.read(MAX_READ)
                 now_ns = time.monotonic_ns()
                 runs = parser.push(data)
