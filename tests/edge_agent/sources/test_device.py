@@ -1,4 +1,4 @@
-"""A source is woken by its device for each sample where that is not too often, and rests between."""
+"""A source is woken by its device for each sample, where that is not too often, and rests then."""
 
 import os
 
