@@ -15,6 +15,8 @@ from msgspec import Struct
 from edge_bundle.tensor import Float32Array
 
 MAX_BREAKS: Final = 1024
+FEW_RUNS: Final = 16
+"""Memory for so many to begin with; it grows to what the chunks of a source need."""
 
 
 class Chunk(Struct, frozen=True, gc=False):
@@ -62,11 +64,10 @@ class Ring:
         """What the newest chunk spans: its first sample is known so much after it was taken."""
         self._samples = np.zeros((capacity, channels), np.float32)
         # Samples come in runs at even distances: of each the head after it, and when that was.
-        # There are at most as many runs as samples, and Python reads an array's numbers faster
-        # than NumPy's.
+        # Python reads an array's numbers faster than NumPy's.
         self._runs = 0
-        self._heads = array("q", bytes(8 * capacity))
-        self._ends_ns = array("q", bytes(8 * capacity))
+        self._heads = array("q", bytes(8 * min(capacity, FEW_RUNS)))
+        self._ends_ns = array("q", self._heads)
         # The newest run, which is asked for most: its first position, and when its last was.
         self._newest, self._end_ns = 0, 0
         self.breaks = 0
@@ -141,11 +142,12 @@ class Ring:
         """Return the monotonic time of a sample that is held."""
         if position >= self._newest:
             return self._end_ns - int((self.head - 1 - position) * self.period_ns)
-        oldest = max(0, self._runs - self.capacity)
+        size = len(self._heads)
+        oldest = max(0, self._runs - size)
         run = oldest + bisect_right(
-            range(oldest, self._runs - 1), position, key=lambda n: self._heads[n % self.capacity]
+            range(oldest, self._runs - 1), position, key=lambda n: self._heads[n % size]
         )
-        at = run % self.capacity
+        at = run % size
         return self._ends_ns[at] - int((self._heads[at] - 1 - position) * self.period_ns)
 
     def _append_finite(self, chunk: Chunk) -> None:
@@ -185,7 +187,10 @@ class Ring:
         self._samples[at : at + first] = samples[skipped : skipped + first]
         if first < n - skipped:
             self._samples[: n - skipped - first] = samples[skipped + first :]
-        run = self._runs % self.capacity
+        run = self._runs % len(self._heads)
+        if self._heads[run] > max(0, self.head + n - self.capacity):  # some of it is still held
+            self._remember_more()
+            run = self._runs % len(self._heads)
         self._heads[run] = self.head + n
         self._ends_ns[run] = self._end_ns = end_ns
         self._newest = self.head
@@ -193,3 +198,13 @@ class Ring:
         self.head += n
         for follower in self.followers.values():
             follower.write(samples, end_ns)
+
+    def _remember_more(self) -> None:
+        """Make room for twice as many runs; of one sample each there are as many as samples."""
+        size = len(self._heads)
+        more = bytes(8 * min(size, self.capacity - size))
+        heads, ends_ns = self._heads + array("q", more), self._ends_ns + array("q", more)
+        for number in range(max(0, self._runs - size), self._runs):
+            at = number % len(heads)
+            heads[at], ends_ns[at] = self._heads[number % size], self._ends_ns[number % size]
+        self._heads, self._ends_ns = heads, ends_ns

@@ -1,5 +1,7 @@
 """The ring gives back what it was given, and knows every place that no window may span."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -38,8 +40,9 @@ def test_last_samples_and_their_times_are_held_across_wrap_around(
 
 
 @given(
-    capacity=st.integers(1, 9),
-    chunks=st.lists(st.tuples(st.integers(0, 12), st.integers(0, 50)), max_size=30),
+    capacity=st.integers(1, 70),
+    chunks=st.lists(st.tuples(st.integers(0, 12), st.integers(0, 50)), max_size=30)
+    | st.lists(st.tuples(st.integers(0, 2), st.integers(0, 5)), max_size=300),
 )
 def test_each_sample_has_the_time_that_its_own_chunk_gave_it(
     capacity: int, chunks: list[tuple[int, int]]
@@ -51,6 +54,19 @@ def test_each_sample_has_the_time_that_its_own_chunk_gave_it(
         ring.append(Chunk(np.zeros((size, 1), np.float32), now))
         held = range(ring.tail, ring.head)
         assert [ring.time_ns(p) for p in held] == [times[p] for p in held]
+
+
+def test_times_take_little_memory_where_chunks_are_long() -> None:
+    tracemalloc.start()
+    try:
+        ring = Ring(480_000, 1, 16_000.0)
+        for end in range(1, 3001):
+            ring.append(Chunk(np.ones((320, 1), np.float32), end * 20 * MS))
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert taken < 480_000 * 4 + 100_000, "the samples, and a little"
+    assert ring.time_ns(ring.tail) == (3000 - 1500) * 20 * MS + MS // 16
 
 
 def test_positions_beyond_32_bits_are_told_apart() -> None:
