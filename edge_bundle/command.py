@@ -43,6 +43,10 @@ def run_command(
     except click.exceptions.Exit as stop:
         code = stop.exit_code
     except (click.Abort, KeyboardInterrupt):
+        # Python remembers an interrupt that went through ``exec`` of a text, such as a dataclass
+        # being defined, and ``python -m`` ends by the signal in spite of our exit code. The next
+        # one that goes well lets it forget.
+        exec("")  # noqa: S102
         code = _say(name, "interrupted", Exit.STOPPED)
     except click.ClickException as error:
         code = _say(name, _message(error), Exit.USAGE)

@@ -1,5 +1,6 @@
 """How a command ends: one line on stderr, a stable exit code, and no traceback."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -130,6 +131,25 @@ def test_a_request_to_end_lets_everything_be_cleared_away(tmp_path: Path) -> Non
         assert child.stderr.read() == b"edge-x: interrupted\n"
         assert child.wait(30) == 6
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupt_while_a_class_is_made_of_text_keeps_the_exit_code(tmp_path: Path) -> None:
+    (tmp_path / "edge_x.py").write_text(
+        "import click\n"
+        "from edge_bundle.command import run_command\n"
+        "@click.command()\n"
+        "def work():\n"
+        "    exec('raise KeyboardInterrupt')\n"
+        "run_command(work, 'edge-x')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "edge_x"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (6, b"edge-x: interrupted\n")
 
 
 @pytest.mark.parametrize("before", [signal.SIG_IGN, signal.SIG_DFL])
