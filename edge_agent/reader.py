@@ -42,6 +42,8 @@ class Reader:
         self._next = 0
         """Position of the first sample of the next window; while one is taken, of that one."""
         self._size, self._hop = 1, 1
+        self._overlapping: int | None = 1
+        """``fresh`` where no window is left out."""
         self._taken = False
         self._covered = 0
         self._covered_before = 0
@@ -122,8 +124,7 @@ class Reader:
         self._taken = True
         self.start = start
         self._covered_before, self._covered = self._covered, end
-        new = self._hop if not self.skipped else self._hop * (1 + self.skipped)
-        self.fresh = new if new <= self._size else None
+        self.fresh = self._count_fresh() if self.skipped else self._overlapping
         return True
 
     def move_on(self) -> None:
@@ -163,6 +164,7 @@ class Reader:
         moved = False
         if self.stands and self.source is not None:
             self._size, self._hop = stream.window, stream.hop
+            self._overlapping = stream.hop if stream.hop <= stream.window else None
             branch = follow(self.source, stream)
             moved = branch is not self._branch
             if moved:
@@ -175,6 +177,10 @@ class Reader:
             window[...] = self.window  # for a model to fall back to, the same once more
         self.window = window
         return moved
+
+    def _count_fresh(self) -> int | None:
+        new = self._hop * (1 + self.skipped)
+        return new if new <= self._size else None
 
     def _skip_late(self, ring: Ring, now_ns: int) -> int:
         """Go on to the first window that is not past due, or the last whole one before a break."""
