@@ -48,7 +48,7 @@ def run(config: Path, verbose: bool) -> None:
 def replay(bundle: Path, recording: str, as_json: bool, threads: int) -> None:
     """Run BUNDLE over RECORDING (.npz, .csv or .wav, or FILE#0-2,5), without a broker.
 
-    With --json an event is {"event": …}, a confirmed label {"state": …}.
+    Shows windows and events. With --json an event is {"event": …}, a confirmed label {"state": …}.
     """
     import msgspec
 
@@ -63,11 +63,13 @@ def replay(bundle: Path, recording: str, as_json: bool, threads: int) -> None:
         else:
             score = f"{made.decision.score:.3f}"
             sys.stdout.write(f"window {number:>6}  {made.decision.label:<16} {score}\n")
+            _show_events(made.notes)
     summary = player.summary()
     if as_json:
         _write_notes(player.last_notes)
         sys.stdout.write(msgspec.json.encode({"summary": summary}).decode() + "\n")
         return
+    _show_events(player.last_notes)
     sys.stdout.write(f"{summary.windows} windows, {summary.windows_per_second:.0f} a second")
     if summary.accuracy is not None:
         sys.stdout.write(
@@ -135,6 +137,20 @@ def trust(config: Path, root: Path) -> None:
 def _write_notes(notes: tuple["Note", ...]) -> None:
     for note in notes:
         sys.stdout.write(f'{{"{note.kind}":{note.payload.decode()}}}\n')
+
+
+def _show_events(notes: tuple["Note", ...]) -> None:
+    import msgspec
+
+    from edge_wire.messages import Event
+
+    for note in notes:
+        if note.kind == "event":
+            event = msgspec.json.decode(note.payload, type=Event)
+            lasts = f"  after {event.duration_ms / 1000:.2f} s" if event.duration_ms else ""
+            sys.stdout.write(
+                f"event  {event.kind:>6}  {event.label:<16} {event.score:.3f}{lasts}\n"
+            )
 
 
 def main() -> None:

@@ -282,3 +282,16 @@ def test_reader_that_goes_away_is_no_error(bundle: Path, options: list[str]) -> 
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert len(done.stdout.splitlines()) == 2
+
+
+def test_events_are_shown_between_the_windows_that_make_them(tmp_path: Path) -> None:
+    word = ROOT / "examples" / "wake_word"
+    command = [sys.executable, "-m", "convert", "pack", str(word / "hey_jarvis.tflite")]
+    command += ["--spec", str(word / "stream.toml"), "--out", str(tmp_path), "--json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    told = edge_agent("replay", json.loads(done.stdout)["bundle"], word / "hey_jarvis.wav")
+    lines = told.stdout.splitlines()
+    assert lines[-4].startswith("window     29  hey_jarvis")
+    assert lines[-3].split() == ["event", "new", "hey_jarvis", lines[-4].split()[-1]]
+    assert lines[-2].split()[:3] == ["event", "end", "hey_jarvis"], "no window follows"
+    assert lines[-1].startswith("30 windows, ")
