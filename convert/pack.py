@@ -1,12 +1,13 @@
 """A finished model file made a bundle as it is: golden vectors, limits, proof; no byte changed."""
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace
 
 from convert.findings import Precision
 from convert.given.samples import LEAST, Labels, Samples, read_labels, read_samples

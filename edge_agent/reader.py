@@ -148,6 +148,7 @@ class Reader:
     def enter(self, ring: Ring) -> None:
         """Begin with the stream's next sample."""
         self.stands, self.source = True, ring
+        self.settle()
         self._size = self._hop = 1
         self._stand(self.at(ring))
 

@@ -202,8 +202,8 @@ class Ring:
     def _remember_more(self) -> None:
         """Make room for twice as many runs; of one sample each there are as many as samples."""
         size = len(self._heads)
-        more = bytes(8 * min(size, self.capacity - size))
-        heads, ends_ns = self._heads + array("q", more), self._ends_ns + array("q", more)
+        empty = bytes(8 * min(2 * size, self.capacity))
+        heads, ends_ns = array("q", empty), array("q", empty)
         for number in range(max(0, self._runs - size), self._runs):
             at = number % len(heads)
             heads[at], ends_ns[at] = self._heads[number % size], self._ends_ns[number % size]

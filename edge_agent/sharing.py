@@ -57,8 +57,7 @@ class Group:
     def __init__(self, steps: Steps, hop: int) -> None:
         self.lock = threading.Lock()
         self.steps = steps
-        self.taken = {steps.chain}
-        """Chains that are this group's or one of its members': nobody else may run them."""
+        self.shares: list[Share] = []
         self.members = 0
         self.inside = 0
         """Members that do not go alone."""
@@ -70,6 +69,11 @@ class Group:
         self._held: Float32Array | None = None
         self._starts: list[int] = []
         self._next = 0
+
+    def chains(self) -> list[Chain]:
+        """Return those that are this group's or one of its members': nobody else may run them."""
+        own = [share.own.chain for share in self.shares if share.own is not None]
+        return [self.steps.chain, *own]
 
     def find(self, start: int) -> Float32Array | None:
         """Return what was made of the window at a position, until the next ``keep``."""
@@ -118,7 +122,8 @@ class Share:
         """Of the stream, before that window."""
         self.inside = True
         """Whether it does not go alone."""
-        self._own = own
+        self.own = own
+        """Steps to go alone with, once there are any."""
         self._make = make
         self._window = window
         form = group.steps.chain.form
@@ -150,9 +155,9 @@ class Share:
         """Run the group's steps, where that is this window's turn."""
         group = self.group
         needed = group.inside > self.inside  # by others
-        if not needed and not self.inside and self._own is not None:
+        if not needed and not self.inside and self.own is not None:
             # All others left or went alone: what was made here meanwhile goes on as the group's.
-            group.steps, self._own = self._own, group.steps
+            group.steps, self.own = self.own, group.steps
         if needed and not group.follows(self.start, self.breaks):
             return None
         values = group.steps.run(samples, self.start, self.breaks)
@@ -160,16 +165,17 @@ class Share:
         return values
 
     def _go_alone(self, samples: Float32Array) -> Float32Array:
-        if self._own is None:
-            self._own = Steps(self._make(), self._window)
-        return self._own.run(samples, self.start, self.breaks)
+        if self.own is None:
+            self.own = Steps(self._make(), self._window)
+        return self.own.run(samples, self.start, self.breaks)
 
 
 class Sharing:
-    """The groups of one stream."""
+    """The groups of one stream. Thread-safe: models change on either of the worker's threads."""
 
     def __init__(self) -> None:
         self._groups: dict[Key, Group] = {}
+        self._lock = threading.Lock()
 
     def join(self, inference: Inference, rate: Hashable = None) -> Share | None:
         """Let a model share its features from now on; None where it has none.
@@ -183,28 +189,30 @@ class Sharing:
         if stream is None or chain is None or not manifest.features:
             return None
         key = (msgspec.json.encode(manifest.features), stream.window, stream.hop, rate)
-        group = self._groups.get(key)
-        own = None
-        if group is None:
-            group = self._groups[key] = Group(Steps(chain, stream.window), stream.hop)
-        elif chain not in group.taken:
-            group.taken.add(chain)
-            own = Steps(chain, stream.window)
         make = partial(compile_steps, manifest.features, stream.form)
-        share = Share(group, own, make, stream.window)
-        with group.lock:
-            group.members += 1
-            group.inside += 1
+        with self._lock:
+            group = self._groups.get(key)
+            if group is None:
+                group = self._groups[key] = Group(Steps(chain, stream.window), stream.hop)
+            with group.lock:
+                free = all(chain is not taken for taken in group.chains())
+                own = Steps(chain, stream.window) if free else None
+                share = Share(group, own, make, stream.window)
+                group.shares.append(share)
+                group.members += 1
+                group.inside += 1
         inference.prepare = share.run
         return share
 
     def leave(self, share: Share) -> None:
         """Let a model that no longer runs keep nobody from going on."""
         group = share.group
-        with group.lock:
+        with self._lock, group.lock:
+            group.shares.remove(share)
             group.members -= 1
             group.inside -= share.inside
             if group.lent is share:
                 group.lent = None
-        if not group.members:
-            self._groups = {key: kept for key, kept in self._groups.items() if kept is not group}
+            if not group.members:
+                (key,) = (key for key, other in self._groups.items() if other is group)
+                del self._groups[key]

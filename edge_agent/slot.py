@@ -5,7 +5,6 @@ A change of model takes effect here, between two windows. Not thread-safe but fo
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import count
 from time import monotonic_ns
 from typing import Final, Literal
@@ -36,8 +35,7 @@ Late = Literal["drop", "keep"]
 Keep = Callable[[str, Stream, Float32Array, Decision, bool], None]
 
 
-@dataclass(slots=True)
-class Loaded:
+class Loaded(Struct):
     """A bundle whose model is in memory."""
 
     bundle: Bundle
@@ -211,7 +209,7 @@ class Slot:
             e2e_ns // 1000 / 1000,
         )
         seq, payload, notes = self._teller.tell(decision, reader, latency)
-        if reader.gap or reader.skipped:
+        if reader.gap or reader.lost or reader.skipped:
             reader.settle()
         return Made(self.stream, self.model, seq, payload, reader.start, decision, notes)
 

@@ -4,9 +4,10 @@ The worker counts and another thread reads: counts only grow, so that a reader w
 two of them is at most one window behind.
 """
 
-from dataclasses import dataclass, field
 from math import log2
 from typing import Final
+
+from msgspec import Struct, field
 
 STEPS: Final = 8
 """Bins for each doubling: a quantile is at most 9 % above the truth."""
@@ -57,8 +58,7 @@ class Histogram:
         return 0.0
 
 
-@dataclass(slots=True)
-class Tally:
+class Tally(Struct):
     """Counts since the boot."""
 
     windows: int = 0

@@ -56,6 +56,8 @@ class Teller:
         self._last_ns = 0
         self._behind_ns = 0
         """What monotonic time has, above the stream's own: 0 where the stream is live."""
+        self._starts: dict[int, str] = {}
+        """When the events that go on began, by their numbers."""
         self._pending: list[Note] = []
         self.seq = 0
         """Of the next prediction."""
@@ -165,6 +167,13 @@ class Teller:
 
     def _note(self, action: Action) -> Note:
         n = next(self._counted)
+        # Told once and kept: the time of a replay at another speed moves against the clock.
+        start = self._starts.get(action.number)
+        if start is None:
+            start = self._clock.utc(action.start_ns + self._behind_ns)
+            self._starts[action.number] = start
+        if action.kind == "end":
+            del self._starts[action.number]
         event = Event(
             v=1,
             boot=self._boot,
@@ -172,7 +181,7 @@ class Teller:
             n=n,
             kind=action.kind,
             t=self._clock.utc(action.at_ns + self._behind_ns),
-            start=self._clock.utc(action.start_ns + self._behind_ns),
+            start=start,
             duration_ms=round((action.at_ns - action.start_ns) / NS_PER_MS, 3),
             clock=self._clock.state(),
             stream=self._stream,

@@ -12,11 +12,12 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 
 from edge_bundle import document
 from edge_bundle.errors import BundleRefused
@@ -39,8 +40,7 @@ DAMAGE: Final = (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile
 """What zipfile raises on damaged files, found by flipping every byte of one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Bundle:
+class Bundle(Struct, frozen=True):
     """A bundle file whose structure has been checked; members are checked as they are read."""
 
     path: Path

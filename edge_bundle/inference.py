@@ -88,6 +88,8 @@ class Inference:
         began = perf_counter_ns()
         if self.window is not None:
             if window is not self.window:
+                if window.shape != self.window.shape:  # NumPy would repeat what is too small
+                    raise ValueError(f"a window {window.shape}, expected {self.window.shape}")
                 self.window[...] = window
             self._taken = window
         elif self.prepare is None:

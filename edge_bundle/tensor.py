@@ -1,11 +1,12 @@
 """Arrays and what their codes stand for. Nothing here knows a runtime."""
 
-from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
+from msgspec.structs import replace
 
 Array: TypeAlias = npt.NDArray[Any]
 Float32Array: TypeAlias = npt.NDArray[np.float32]
@@ -13,8 +14,7 @@ UNLABELLED: Final = -1
 """The code of a sample or recording that nobody gave a label."""
 
 
-@dataclass(frozen=True, slots=True)
-class TensorSpec:
+class TensorSpec(Struct, frozen=True):
     """One input or output of a model."""
 
     name: str

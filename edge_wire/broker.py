@@ -1,15 +1,15 @@
 """Where the broker is, who we are to it, and how the connection is kept private."""
 
 import ssl
-from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
 
 
-@dataclass(frozen=True, slots=True)
-class Broker:
+class Broker(Struct, frozen=True):
     """Where the broker is and who we are to it."""
 
     url: str
@@ -18,7 +18,11 @@ class Broker:
     cert: str | None = None
     key: str | None = None
     user: str | None = None
-    password: str | None = field(default=None, repr=False)
+    password: str | None = None
+
+    def __repr__(self) -> str:
+        """Say all but the password, which no log may hold."""
+        return f"Broker({self.url!r}, user={self.user!r})"
 
     def address(self) -> tuple[str, int, bool]:
         """Return host, port, and whether TLS is used.

@@ -119,7 +119,7 @@ class Event(Struct, frozen=True):
     start: str
     """UTC end of the first window that spoke for it."""
     duration_ms: float
-    """From ``start`` to ``t``, by a clock that is never set."""
+    """From ``start`` to ``t``, in the stream's own time and by a clock that is never set."""
     clock: Clock
     stream: str
     model: ModelId

@@ -72,6 +72,7 @@ class SpectrogramRunner:
         self._strides = step.step * self._row_bytes, item, self._row_bytes
 
     def run(self, values: Float32Array, fresh: Fresh) -> tuple[Float32Array, Fresh]:
+        values = np.ascontiguousarray(values, np.float32)  # read as its bytes are
         aligned = fresh is not None and fresh % self._step == 0
         new = fresh // self._step if fresh is not None and aligned else None
         if new is not None and new > self._frames:

@@ -42,7 +42,13 @@ def test_last_samples_and_their_times_are_held_across_wrap_around(
 @given(
     capacity=st.integers(1, 70),
     chunks=st.lists(st.tuples(st.integers(0, 12), st.integers(0, 50)), max_size=30)
-    | st.lists(st.tuples(st.integers(0, 2), st.integers(0, 5)), max_size=300),
+    | st.lists(st.tuples(st.integers(0, 2), st.integers(0, 5)), max_size=300)
+    # Runs of long chunks are dropped before there are too many of the short ones.
+    | st.builds(
+        lambda long, short: [(20, 0)] * long + short,
+        st.integers(1, 40),
+        st.lists(st.tuples(st.integers(1, 2), st.integers(0, 50)), min_size=10, max_size=80),
+    ),
 )
 def test_each_sample_has_the_time_that_its_own_chunk_gave_it(
     capacity: int, chunks: list[tuple[int, int]]

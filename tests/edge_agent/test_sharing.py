@@ -9,7 +9,7 @@ import pytest
 from edge_agent.clock import WallClock
 from edge_agent.feed import Feed
 from edge_agent.ring import Ring
-from edge_agent.sharing import MOST_HELD
+from edge_agent.sharing import MOST_HELD, Group
 from edge_agent.slot import Loaded, Slot
 from edge_bundle.archive import Bundle
 from edge_bundle.features.chain import Chain
@@ -151,3 +151,18 @@ def test_sharing_follows_a_change_of_model(runs: Runs) -> None:
     assert in_turns(feed) == [[15], [15]]
     assert len(runs) == 1 + 2 + 2 + 1
     np.testing.assert_array_equal(runs[-1][0][:, 0], np.arange(15, 25))
+
+
+def test_versions_that_come_and_go_leave_nothing_behind() -> None:
+    feed = feed_of(scaled(10, 10), scaled(10, 10))
+    groups: dict[object, Group] = vars(feed.slots[0].sharing)["_groups"]
+    for _ in range(5):
+        feed.slots[1].offer(scaled(10, 10))
+        feed.take(feed.slots[1])
+    (group,) = groups.values()
+    assert (len(group.shares), len(group.chains())) == (2, 2)
+    for slot in feed.slots:
+        slot.offer(scaled(20, 20))
+        feed.take(slot)
+    assert [len(other.shares) for other in groups.values()] == [2]
+    assert group not in groups.values()

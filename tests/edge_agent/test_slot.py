@@ -1,6 +1,5 @@
 """Every window is predicted once, says what was lost before it, and survives a change of model."""
 
-from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -9,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from edge_agent.clock import WallClock
 from edge_agent.reader import Reader
@@ -328,6 +328,20 @@ def test_first_model_that_fails_on_trial_leaves_nothing_running() -> None:
     bench.push(10)
     bench.work()
     assert (bench.windows, bench.predictions[0].seq) == ([(30, 39)], 0)
+
+
+def test_what_was_lost_before_the_first_prediction_is_told_by_none() -> None:
+    bench = Bench(64)
+    bench.slot.offer(echo(10, 10, fails=fails_always), trial=True)
+    bench.work()
+    bench.push(5)
+    bench.push(20, lost=7)
+    bench.work()
+    bench.slot.offer(echo(10, 10, "2.0.0"), trial=True)
+    bench.work()
+    bench.push(30)
+    bench.work()
+    assert [(p.lost_samples, p.quality) for p in bench.predictions] == [(0, "ok")] * 3
 
 
 def test_model_that_comes_after_nothing_ran_says_that_there_is_a_gap() -> None:

@@ -133,6 +133,7 @@ def test_durations_are_the_streams_own_however_fast_it_is_replayed(speed: float)
         ("update", 24.0, ""),
         ("update", 32.0, ""),
     ]
+    assert len({(e.id, e.start) for e in bench.events}) == 2, "each began once"
 
 
 def test_event_ends_at_a_gap_and_another_may_begin_behind_it() -> None:

@@ -10,7 +10,6 @@ import tempfile
 import warnings
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
@@ -18,6 +17,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from edge_bundle import archive, document
 from edge_bundle.archive import Bundle, read_bundle, write_bundle

@@ -83,6 +83,12 @@ def test_bundle_whose_model_is_none_is_refused(tmp_path: Path) -> None:
 # --- prepared tensors
 
 
+def test_a_window_of_another_shape_is_not_repeated_to_fit(tmp_path: Path) -> None:
+    inference = Inference.open(write_watch_bundle(tmp_path))
+    with pytest.raises(ValueError, match=r"a window \(1, 6\), expected \(100, 6\)"):
+        inference.scores(np.zeros((1, 6), np.float32))
+
+
 class Doubler:
     """A simulated model whose output is twice its input, in the input's own type."""
 
