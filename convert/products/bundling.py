@@ -2,8 +2,8 @@
 
 import os
 import platform
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -101,13 +101,17 @@ def staging_folder(out: Path) -> Iterator[Path]:
 
     Raises: ConfigError: it cannot be written.
     """
+    # Named before it is there: an interrupt may come as soon as it is.
+    folder = out / f"{HIDDEN}{secrets.token_hex(4)}"
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        folder = tempfile.TemporaryDirectory(dir=out, prefix=HIDDEN)
-    except OSError as error:
-        raise _unwritable(out, error) from None
-    with folder as name:
-        yield Path(name)
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700)
+        except OSError as error:
+            raise _unwritable(out, error) from None
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def stage_bundle(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Bundle:
