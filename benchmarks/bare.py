@@ -5,7 +5,11 @@ publishes with QoS 1 what the model says of one window after another; nothing el
 """
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from benchmarks.rig import convert_watch, run_broker, write_config, write_recording
 
 ONNX = """
 import onnxruntime
@@ -63,3 +67,27 @@ def bare_command(
     code = BARE.format(runtime=RUNTIMES[form])
     words = [str(model), str(recording), str(port), str(pause_s), str(count)]
     return [sys.executable, "-c", code, *words]
+
+
+@contextmanager
+def run_sides(
+    form: str, folder: Path, samples: int, replay: str, pause_s: float, count: int = -1
+) -> Iterator[tuple[int, list[str], list[str]]]:
+    """Run a broker, and yield its port, the agent's command, and the bare script's.
+
+    Both run the committed model in a format on the same noise.
+
+    Args:
+        samples: of the noise.
+        replay: how the agent replays them: lines of its source.
+        pause_s: of the script, between two windows.
+        count: of windows that the script runs; negative for no end.
+    """
+    bundle = convert_watch(folder, form)
+    model = folder / bundle.manifest.model
+    model.write_bytes(bundle.model())
+    recording = write_recording(folder / "noise.npz", samples)
+    with run_broker(folder) as port:
+        source = f'path = "{recording}"\n{replay}'
+        agent = write_config(folder / "agent.toml", port, bundle, source)
+        yield port, agent, bare_command(form, model, recording, port, pause_s, count)

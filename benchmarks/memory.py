@@ -16,17 +16,13 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.bare import RUNTIMES, bare_command
+from benchmarks.bare import RUNTIMES, run_sides
 from benchmarks.checks import at_most, finish, tell
 from benchmarks.rig import (
     PREDICTIONS,
     Listener,
-    convert_watch,
     read_memory,
-    run_broker,
     run_process,
-    write_config,
-    write_recording,
 )
 
 BOUND = 1.15
@@ -63,24 +59,15 @@ def main() -> None:
 
 def compare(form: str, folder: Path, rounds: int, windows: int) -> dict[str, object]:
     """Return the check of one format."""
-    bundle = convert_watch(folder, form)
-    model = folder / bundle.manifest.model
-    model.write_bytes(bundle.model())
-    recording = write_recording(folder / "noise.npz", RECORDING)
     ours, bare = [], []
-    with run_broker(folder) as port:
-        source = f'path = "{recording}"\nloop = true'
-        agent = write_config(folder / "agent.toml", port, bundle, source)
-        script = bare_command(form, model, recording, port, 1.0)
+    with run_sides(form, folder, RECORDING, "loop = true", 1.0) as (port, agent, script):
         for number in range(rounds):
             ours.append(measure(agent, port, PREDICTIONS, windows, folder / "agent.log"))
             bare.append(measure(script, port, "bare/pred", windows, folder / "bare.log"))
             tell(f"{form} round {number}: agent {show(ours[-1])}; bare {show(bare[-1])}")
-    ratio = statistics.median(a["rss"] / b["rss"] for a, b in zip(ours, bare, strict=True))
-    check = at_most(f"rss_ratio_{form}", ratio, BOUND)
-    for side, found in (("agent", ours), ("bare", bare)):
-        check[f"{side}_mib"] = round(statistics.median(f["rss"] for f in found), 2)
-    return check
+    ours_mib, bare_mib = (statistics.median(f["rss"] for f in found) for found in (ours, bare))
+    check = at_most(f"rss_ratio_{form}", ours_mib / bare_mib, BOUND)
+    return check | {"agent_mib": round(ours_mib, 2), "bare_mib": round(bare_mib, 2)}
 
 
 def show(found: dict[str, float]) -> str:

@@ -77,4 +77,6 @@ def test_nothing_is_taken_behind_the_event_in_which_it_was_stopped() -> None:
 
 
 def test_one_that_never_started_stops() -> None:
-    Agenda("tested").stop()
+    agenda = Agenda("tested")
+    agenda.stop()
+    assert not agenda._thread.is_alive()

@@ -1,7 +1,7 @@
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from edge_wire.chunks import count_chunks
 from edge_wire.errors import MessageRefused
 from edge_wire.link import Handlers, Link, Message
 from edge_wire.messages import Plan, encode
-from tests.brokers import RunningBroker, run_broker
+from tests.brokers import RunningBroker
 from tests.edge_bundle.bundles import write_watch_bundle
 from tests.simulators.operator import CHUNK_BYTES, PATIENCE_S, Operator
 
@@ -26,19 +26,6 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edge_wire.link.BACKOFF_S", (0.02, 0.3))
     monkeypatch.setattr(download, "PATIENCE_S", (0.2, 0.8))
     monkeypatch.setattr(download, "SPREAD_S", 0.01)
-
-
-@pytest.fixture(scope="module")
-def one_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningBroker]:
-    """A broker for many tests: each operator has a root of topics of its own."""
-    with run_broker("embedded", tmp_path_factory.mktemp("broker")) as broker:
-        yield broker
-
-
-@pytest.fixture
-def operator(one_broker: RunningBroker) -> Iterator[Operator]:
-    with Operator(one_broker.url) as connected:
-        yield connected
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,7 +19,7 @@ from edge_bundle.archive import Bundle
 from edge_bundle.errors import ArtifactRefused, ConfigError
 from edge_wire.link import Message
 from edge_wire.messages import LossCause, Reason
-from tests.brokers import RunningBroker, free_port, run_broker
+from tests.brokers import RunningBroker, free_port
 from tests.edge_agent.whole_agent import Agent, assert_unbroken, with_false_golden
 from tests.edge_bundle.bundles import STREAM, write_small_bundle
 from tests.simulators.operator import CHUNK_BYTES, MODEL_2, Operator, make_release
@@ -131,19 +130,6 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 @pytest.fixture(scope="module")
 def second(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return make_release(tmp_path_factory.mktemp("releases"), "2.0.0", MODEL_2)
-
-
-@pytest.fixture(scope="module")
-def one_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningBroker]:
-    """A broker for many tests: each operator has a root of topics of its own."""
-    with run_broker("embedded", tmp_path_factory.mktemp("broker")) as broker:
-        yield broker
-
-
-@pytest.fixture
-def operator(one_broker: RunningBroker) -> Iterator[Operator]:
-    with Operator(one_broker.url) as connected:
-        yield connected
 
 
 # --- the end of a process

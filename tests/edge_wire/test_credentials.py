@@ -177,7 +177,9 @@ def test_root_that_cannot_be_a_topic_is_refused(tmp_path: Path, root: str) -> No
 
 @pytest.mark.parametrize("root", ["edge/v1", "e", "plant-7/edge.v1/x_y"])
 def test_root_of_names_is_taken(tmp_path: Path, root: str) -> None:
-    read(tmp_path, BrokerTable(root=root))
+    table = BrokerTable(root=root)
+    assert read(tmp_path, table) == read(tmp_path, BrokerTable()), "it is no part of the address"
+    assert table.root == root
 
 
 @pytest.mark.parametrize(

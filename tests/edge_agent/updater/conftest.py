@@ -8,7 +8,6 @@ import pytest
 from edge_agent import download
 from edge_agent.store import Store
 from edge_bundle.archive import Bundle
-from tests.brokers import RunningBroker, run_broker
 from tests.edge_agent.updater.bench import ROOM
 from tests.edge_agent.whole_agent import Agent
 from tests.simulators.operator import MODEL_2, Operator, make_release, prove
@@ -28,19 +27,6 @@ def releases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
         "2": make_release(folder, "2.0.0", MODEL_2),
         "3": make_release(folder, "3.0.0"),
     }
-
-
-@pytest.fixture(scope="package")
-def one_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningBroker]:
-    """A broker for many tests: each operator has a root of topics of its own."""
-    with run_broker("embedded", tmp_path_factory.mktemp("broker")) as broker:
-        yield broker
-
-
-@pytest.fixture
-def operator(one_broker: RunningBroker) -> Iterator[Operator]:
-    with Operator(one_broker.url) as connected:
-        yield connected
 
 
 @pytest.fixture
