@@ -106,16 +106,6 @@ class Coder:
         return real
 
 
-def quantize(values: Float32Array, spec: TensorSpec, out: Array) -> None:
-    """Write into ``out`` the codes that stand for real values: see ``Coder.encode``.
-
-    Raises: ValueError: if the tensor has no scale.
-    """
-    if spec.scale is None or spec.zero_point is None:
-        raise ValueError(f"tensor {spec.name}: {spec.dtype} without scale and zero point")
-    Coder(spec).encode(values, out)
-
-
 def dequantize(codes: Array, spec: TensorSpec) -> Float32Array:
     """Return the real values that codes of any shape stand for: see ``Coder.decode``."""
     return Coder(replace(spec, shape=codes.shape)).decode(codes)
