@@ -30,14 +30,15 @@ class Document:
     def __init__(self, file: Path, text: str, data: dict[str, Any]) -> None:
         self.file = file
         self.data = data
-        self._positions = locate_keys(text)
+        self._text = text
 
     def error(self, path: Path_, message: str) -> ConfigError:
         """Return the error for one key, or for the nearest table above it that is written."""
         line, column = 1, 1
+        positions = locate_keys(self._text)
         for length in range(len(path), 0, -1):
-            if path[:length] in self._positions:
-                line, column = self._positions[path[:length]]
+            if path[:length] in positions:
+                line, column = positions[path[:length]]
                 break
         where = f"{self.file}:{line}:{column}: "
         return ConfigError(where + (f"{show_path(path)}: {message}" if path else message))
@@ -79,17 +80,21 @@ def convert_toml(document: Document, kind: type[T]) -> T:
 
     Raises: ConfigError: an unknown key (with the nearest known one) or a wrong value.
     """
-    _refuse_unknown(document, (), document.data, inspect.type_info(kind))
-    _refuse_infinite(document, (), document.data)
     try:
-        return msgspec.convert(document.data, kind)
+        made = msgspec.convert(document.data, kind)
     except msgspec.ValidationError as error:
+        _refuse_unknown(document, (), document.data, inspect.type_info(kind))
+        _refuse_infinite(document, (), document.data)
         path, message = _split(str(error))
         path = _name_keys(document.data, kind, path, str(error))
         missing = re.fullmatch(r"Object missing required field `(.*)`", message)
         if missing:
             raise document.missing((*path, missing[1])) from None
         raise document.error(path, word_mismatch(kind, path, message, document.data)) from None
+    if _has_unknown(document.data, made):
+        _refuse_unknown(document, (), document.data, inspect.type_info(kind))
+    _refuse_infinite(document, (), document.data)
+    return made
 
 
 def find_value(data: Any, path: Path_) -> Any:
@@ -160,6 +165,26 @@ def _refuse_infinite(document: Document, path: Path_, value: object) -> None:
 def _end(text: str) -> str:
     """Return LINE:COL of what follows a text."""
     return f"{text.count(chr(10)) + 1}:{len(text) - text.rfind(chr(10))}"
+
+
+def _has_unknown(value: object, made: object) -> bool:
+    """Tell whether tables have keys that are not in what was made of them.
+
+    This is asked at every start. What names such a key needs the description of the whole type,
+    which takes longer than all the rest of reading a configuration.
+    """
+    if isinstance(made, msgspec.Struct) and isinstance(value, dict):
+        fields = dict(zip(made.__struct_encode_fields__, made.__struct_fields__, strict=True))
+        tag = made.__struct_config__.tag_field
+        return any(
+            _has_unknown(inner, getattr(made, fields[key])) if key in fields else key != tag
+            for key, inner in value.items()
+        )
+    if isinstance(made, dict) and isinstance(value, dict):
+        return any(map(_has_unknown, value.values(), made.values()))
+    if isinstance(made, tuple | list) and isinstance(value, list):
+        return any(map(_has_unknown, value, made))
+    return False
 
 
 def _refuse_unknown(document: Document, path: Path_, value: object, kind: inspect.Type) -> None:

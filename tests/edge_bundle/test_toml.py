@@ -131,6 +131,21 @@ def test_error_stands_where_the_mistake_is(
     assert found.startswith(message.partition(" (at")[0])
 
 
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ("[stram]", "18:1: stram: unknown key; did you mean 'stream'?"),
+        ("loop = 1", "18:1: source[1].loop: unknown key; known: port, baud, kind"),
+        ("[limits]\nmemory = 1", "19:1: limits.memory: unknown key"),
+        ('[named.a]\nid = "1"\n[named.b]\nid = "2"\nie = 1', "22:1: named.b.ie: unknown key"),
+    ],
+)
+def test_unknown_key_in_a_file_that_is_good_otherwise(
+    tmp_path: Path, more: str, message: str
+) -> None:
+    assert error(tmp_path, f"{GOOD}\n{more}\n").startswith(message)
+
+
 def test_array_of_inline_tables_has_positions(tmp_path: Path) -> None:
     text = """\
 [device]
