@@ -115,12 +115,8 @@ class Service:
         self._acks: queue.SimpleQueue[Ack] = queue.SimpleQueue()
         self._stopped = threading.Event()
 
-    def run(self) -> None:
-        """Work until ``stop`` is called, then end in order.
-
-        Raises: RuntimeError: it cannot go on. Nothing was ended then: the process must, so that
-            what watches it starts it anew.
-        """
+    def start(self) -> None:
+        """Set everything going."""
         self._updater.resume(self._configured)
         self._link.start()
         self._publisher.start()
@@ -136,6 +132,13 @@ class Service:
         if self._config.telemetry.every_s:
             self._telemetry.start()
         log.info("running as %s, boot %s", self._config.device.id, self._boot)
+
+    def run(self) -> None:
+        """Work until ``stop`` is called, then end in order; after ``start``.
+
+        Raises: RuntimeError: it cannot go on. Nothing was ended then: the process must, so that
+            what watches it starts it anew.
+        """
         while not self._stopped.wait(REFRESH_S * random.uniform(0.8, 1.2)):  # noqa: S311
             # Not every broker gives a retained message again to who is subscribed already.
             self._link.unsubscribe(self._own_topics())
@@ -263,7 +266,10 @@ def run_service(loaded: LoadedConfig) -> None:
             service.stop()
 
         threading.Thread(target=wait, name="signals", daemon=True).start()
-        gc.enable()  # the start went without
+        service.start()
+        # The start went without, and what it made is never looked through.
+        gc.freeze()
+        gc.enable()
         service.run()
         signal.set_wakeup_fd(-1)
 

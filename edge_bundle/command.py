@@ -1,86 +1,34 @@
-"""How each of the three commands ends: one line on stderr and a stable exit code."""
+"""A click command that ends as all of ours do."""
 
-import os
-import signal
 import sys
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 import click
 
-from edge_bundle.errors import ArtifactRefused, ConfigError, Exit
-
-EXITS: Mapping[type[Exception], Exit] = {
-    ConfigError: Exit.USAGE,
-    ArtifactRefused: Exit.REFUSED,
-    # A file that the user named and that cannot be opened.
-    FileNotFoundError: Exit.USAGE,
-    IsADirectoryError: Exit.USAGE,
-    NotADirectoryError: Exit.USAGE,
-    PermissionError: Exit.USAGE,
-}
+from edge_bundle.ending import end_command, say
+from edge_bundle.errors import Exit
 
 
 def run_command(
     command: click.Command, name: str, more: Mapping[type[Exception], Exit] | None = None
 ) -> None:
-    """Run a click command and exit; errors listed in ``EXITS`` or ``more`` become one line.
+    """Run a click command with ``sys.argv`` and exit, as ``end_command`` does."""
 
-    Args:
-        command: what to run, with ``sys.argv``.
-        name: as the user typed it, begins every error line.
-        more: further error classes of the caller's own rooms.
-    """
-    exits = {**EXITS, **(more or {})}
-    code: int
-    try:
-        # Not click's main(): it makes 1, a bug, of a reader that went away, and drops ctx.exit().
-        with _end_in_order(), command.make_context(name, sys.argv[1:]) as context:
-            command.invoke(context)
-        sys.stdout.flush()
-        code = Exit.DONE
-    except click.exceptions.Exit as stop:
-        code = stop.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        # Python remembers an interrupt that went through ``exec`` of a text, such as a dataclass
-        # being defined, and ``python -m`` ends by the signal in spite of our exit code. The next
-        # one that goes well lets it forget.
-        exec("")  # noqa: S102
-        code = _say(name, "interrupted", Exit.STOPPED)
-    except click.ClickException as error:
-        code = _say(name, _message(error), Exit.USAGE)
-    except BrokenPipeError:
-        # The reader of our output went away (`| head`): nothing is wrong, and nobody reads on.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = Exit.DONE
-    except tuple(exits) as error:
-        code = _say(name, str(error), next(c for k, c in exits.items() if isinstance(error, k)))
-    sys.exit(code)
+    def work() -> int:
+        try:
+            # Not click's main(): it makes 1, a bug, of a reader that went away, and drops
+            # ctx.exit().
+            with command.make_context(name, sys.argv[1:]) as context:
+                command.invoke(context)
+        except click.exceptions.Exit as stop:
+            return stop.exit_code
+        except click.Abort:
+            raise KeyboardInterrupt from None
+        except click.ClickException as error:
+            return say(name, _message(error), Exit.USAGE)
+        return Exit.DONE
 
-
-@contextmanager
-def _end_in_order() -> Iterator[None]:
-    """Let SIGTERM end a command as Ctrl-C does, so that what it made halfway is cleared away.
-
-    A second one ends it at once. A command may set a handler of its own.
-    """
-    number = signal.SIGTERM
-    here = threading.current_thread() is threading.main_thread()
-    if not here or signal.getsignal(number) is not signal.SIG_DFL:
-        yield
-        return
-
-    def interrupt(*_: object) -> None:
-        signal.signal(number, signal.SIG_DFL)
-        raise KeyboardInterrupt
-
-    signal.signal(number, interrupt)
-    try:
-        yield
-    finally:
-        if signal.getsignal(number) is interrupt:
-            signal.signal(number, signal.SIG_DFL)
+    end_command(work, name, more)
 
 
 def _message(error: click.ClickException) -> str:
@@ -89,8 +37,3 @@ def _message(error: click.ClickException) -> str:
     if isinstance(error, no_command) and isinstance(error, click.UsageError) and error.ctx:
         return f"no command given; see {error.ctx.command_path} --help"
     return error.format_message()
-
-
-def _say(name: str, message: str, code: Exit) -> Exit:
-    sys.stderr.write(f"{name}: {' '.join(message.split())}\n")
-    return code

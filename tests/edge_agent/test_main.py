@@ -54,11 +54,21 @@ def test_help_loads_nothing_but_the_command_line() -> None:
     assert not (HEAVY | unwanted) & loaded_by(code)
 
 
-def test_start_loads_nothing_that_only_an_update_or_a_refusal_needs() -> None:
-    code = "import edge_agent.config, edge_agent.service, edge_agent.sources.replay"
-    needless = {"cryptography", "difflib", "subprocess", "zstandard"}
-    needless -= loaded_by("import click")  # Python 3.10's own modules load some
-    assert not needless & loaded_by(code)
+def test_start_loads_nothing_that_only_a_person_an_update_or_a_refusal_needs(
+    tmp_path: Path,
+) -> None:
+    missing = tmp_path / "gone.toml"
+    code = (
+        "from edge_agent.__main__ import main\n"
+        f"sys.argv = ['edge-agent', 'run', {str(missing)!r}]\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert end.code == 2\n"
+        "import edge_agent.sources.replay"
+    )
+    needless = {"click", "cryptography", "difflib", "subprocess", "zstandard"}
+    needless -= loaded_by("import numpy, paho.mqtt.client")  # Python 3.10's load some
+    loaded = loaded_by(code)
+    assert "msgspec" in loaded
+    assert not needless & loaded
 
 
 def test_help_takes_less_than_a_third_of_a_second() -> None:
@@ -82,6 +92,10 @@ def test_version_is_that_of_the_package() -> None:
         (["replay"], "Missing argument 'BUNDLE'."),
         (["replay", "a", "b", "--threads", "0"], "Invalid value for '--threads'"),
         (["run", "gone.toml"], "gone.toml: No such file or directory"),
+        (["run", "-v", "gone.toml"], "gone.toml: No such file or directory"),
+        (["run"], "Missing argument 'CONFIG'."),
+        (["run", "a.toml", "b.toml"], "Got unexpected extra argument (b.toml)"),
+        (["run", "--verbos"], "No such option '--verbos'"),
         (["trust", "gone.toml", "root.json"], "gone.toml: No such file or directory"),
     ],
 )

@@ -29,7 +29,11 @@ class Agent:
         self.service = Service(load_config(config))
         self.boot = self.service._boot
         self.store = self.service._store
-        self._thread = threading.Thread(target=self.service.run, name="agent")
+        self._thread = threading.Thread(target=self._run, name="agent")
+
+    def _run(self) -> None:
+        self.service.start()
+        self.service.run()
 
     def __enter__(self) -> "Agent":  # noqa: PYI034
         self._thread.start()

@@ -1,0 +1,81 @@
+"""How each of the three commands ends: one line on stderr and a stable exit code."""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+from edge_bundle.errors import ArtifactRefused, ConfigError, Exit
+
+EXITS: Mapping[type[Exception], Exit] = {
+    ConfigError: Exit.USAGE,
+    ArtifactRefused: Exit.REFUSED,
+    # A file that the user named and that cannot be opened.
+    FileNotFoundError: Exit.USAGE,
+    IsADirectoryError: Exit.USAGE,
+    NotADirectoryError: Exit.USAGE,
+    PermissionError: Exit.USAGE,
+}
+
+
+def end_command(
+    work: Callable[[], int], name: str, more: Mapping[type[Exception], Exit] | None = None
+) -> None:
+    """Do what a command does and exit; errors listed in ``EXITS`` or ``more`` become one line.
+
+    Args:
+        work: returns the exit code.
+        name: as the user typed it, begins every error line.
+        more: further error classes of the caller's own rooms.
+    """
+    exits = {**EXITS, **(more or {})}
+    code: int
+    try:
+        with _end_in_order():
+            code = work()
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        # Python remembers an interrupt that went through ``exec`` of a text, such as a dataclass
+        # being defined, and ``python -m`` ends by the signal in spite of our exit code. The next
+        # one that goes well lets it forget.
+        exec("")  # noqa: S102
+        code = say(name, "interrupted", Exit.STOPPED)
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`): nothing is wrong, and nobody reads on.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = Exit.DONE
+    except tuple(exits) as error:
+        code = say(name, str(error), next(c for k, c in exits.items() if isinstance(error, k)))
+    sys.exit(code)
+
+
+def say(name: str, message: str, code: Exit) -> Exit:
+    """Write the one line that a command ends with; return its exit code."""
+    sys.stderr.write(f"{name}: {' '.join(message.split())}\n")
+    return code
+
+
+@contextmanager
+def _end_in_order() -> Iterator[None]:
+    """Let SIGTERM end a command as Ctrl-C does, so that what it made halfway is cleared away.
+
+    A second one ends it at once. A command may set a handler of its own.
+    """
+    number = signal.SIGTERM
+    here = threading.current_thread() is threading.main_thread()
+    if not here or signal.getsignal(number) is not signal.SIG_DFL:
+        yield
+        return
+
+    def interrupt(*_: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        raise KeyboardInterrupt
+
+    signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        if signal.getsignal(number) is interrupt:
+            signal.signal(number, signal.SIG_DFL)
