@@ -6,6 +6,7 @@ Durations never come from here: they are differences of monotonic time.
 import ctypes
 import time
 from collections.abc import Callable
+from typing import Final
 
 from edge_wire.messages import Clock
 
@@ -14,6 +15,9 @@ TIME_ERROR = 5
 """adjtimex(2): the clock is not synchronised."""
 TIMEX_BYTES = 512
 """More than struct timex has on any Linux; modes 0 only reads, so its layout does not matter."""
+
+MILLISECONDS: Final = tuple(f".{ms:03d}Z" for ms in range(1000))
+"""What ends a time; to write it anew takes as long as all the rest of ``stamp``."""
 
 
 def kernel_synchronised() -> bool:
@@ -58,11 +62,12 @@ class WallClock:
         now_ns = self._monotonic_ns()
         if now_ns >= self._next_ns:
             self._refresh(now_ns)
-        second, ms = divmod((at_ns + self._offset_ns) // 1_000_000, 1000)
+        ms = (at_ns + self._offset_ns) // 1_000_000
+        second = ms // 1000
         known = self._second  # once: another thread may replace it
         if second != known[0]:
             known = self._second = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        return f"{known[1]}.{ms:03d}Z", self._state
+        return known[1] + MILLISECONDS[ms - 1000 * second], self._state
 
     def now(self) -> str:
         """Return the present time as ``utc`` does."""

@@ -19,6 +19,8 @@ class Reader:
     def __init__(self) -> None:
         self.window: Float32Array = np.empty((0, 0), np.float32)
         """The window taken last, [window, channels]; overwritten by the next one."""
+        self._bytes = memoryview(bytearray())
+        """The same memory, to be written."""
         self.start = 0
         """Position of its first sample."""
         self.end_ns = 0
@@ -118,7 +120,7 @@ class Reader:
         if now_ns is not None:
             start = self._skip_late(ring, now_ns)
             end = start + self._size
-        self.end_ns = self.at_ns = ring.read(start, self.window)
+        self.end_ns = self.at_ns = ring.read(start, self._size, self._bytes)
         if ring.speed != 1:
             self.at_ns = int((end + self._lost_seen) * ring.step_ns)
         self._taken = True
@@ -176,7 +178,7 @@ class Reader:
             window = np.empty((stream.window, len(stream.channels)), np.float32)
         if self._taken and window.shape == self.window.shape:
             window[...] = self.window  # for a model to fall back to, the same once more
-        self.window = window
+        self.window, self._bytes = window, window.data.cast("B")
         return moved
 
     def _count_fresh(self) -> int | None:

@@ -16,7 +16,7 @@ from edge_bundle.errors import ConfigError, ModelRefused
 from edge_bundle.inference import Inference
 from edge_bundle.recording import Recording, read_recordings
 
-CHUNK: Final = 256
+CHUNK: Final = 1024
 """Samples pushed at once, or a hop where that is more."""
 
 

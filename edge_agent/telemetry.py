@@ -1,7 +1,7 @@
 """The thread that tells how the device is: counts of every model, and what the process takes."""
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import Final
 
@@ -49,7 +49,7 @@ class TelemetryThread:
         self._captured = captured
         self._n = 0
         self._began_s = self._last_s = monotonic()
-        self._before: Mapping[str, tuple[Histogram, Histogram]] = {}
+        self._before: dict[str, tuple[Histogram, Histogram]] = {}
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="telemetry", daemon=True)
 
@@ -78,21 +78,21 @@ class TelemetryThread:
             process=read_process(),
             capture=self._captured(),
         )
-        self._before = {s.model: (s.tally.infer.copy(), s.tally.e2e.copy()) for s in self._slots}
         self._last_s = now_s
         return told
 
     def _describe(self, slot: Slot) -> ModelTelemetry:
         tally, running = slot.tally, slot.running
-        infer, e2e = self._before.get(slot.model, (Histogram(), Histogram()))
+        before = self._before.get(slot.model, (Histogram(), Histogram()))
+        infer, e2e = self._before[slot.model] = tally.read()
         return ModelTelemetry(
             stream=slot.stream,
             model=running.identify() if running else None,
             windows=tally.windows,
             late=tally.late,
             failed=tally.failed,
-            infer_ms=_spread(tally.infer.since(infer)),
-            e2e_ms=_spread(tally.e2e.since(e2e)),
+            infer_ms=_spread(infer.since(before[0])),
+            e2e_ms=_spread(e2e.since(before[1])),
             drift=_describe_drift(running.drift) if running and running.drift else None,
         )
 

@@ -24,6 +24,8 @@ class Classifier:
         self._activate = {"softmax": softmax, "sigmoid": sigmoid}.get(rule.activation)
         self._top = min(rule.top, len(rule.labels))
         self._order = range(len(rule.labels))
+        self._few = len(rule.labels) <= SORT_IN_PYTHON
+        self.plain = self._activate is None
         self._last: list[float] | Array = []
 
     def decide(self, scores: Float32Array) -> Decision:
@@ -43,9 +45,10 @@ class Classifier:
     def judge(self, values: Array) -> Decision:
         """Return the answer that scores of the classes give."""
         # A sum that is finite has only finite parts; NaN compares false and would hide anywhere.
-        if values.size <= SORT_IN_PYTHON:
+        if self._few:
             listed: list[float] = values.tolist()
-            if not isfinite(sum(listed)):
+            total = sum(listed)
+            if total - total:  # NaN, of NaN and of what is infinite
                 return self._unknown()
             best = sorted(self._order, key=listed.__getitem__, reverse=True)[: self._top]
             labels = self._labels

@@ -36,6 +36,8 @@ class Kind(Protocol):
 
     needs_input: bool
     """Whether ``read`` wants what the model was given."""
+    plain: bool
+    """Whether ``read`` returns scores of one dimension as they are."""
 
     def read(self, scores: Float32Array, taken: Array | None = None) -> Array:
         """Return the values that a mean may be made of, and that ``judge`` takes."""
@@ -60,17 +62,20 @@ class Decider:
         count = smoothing.windows if smoothing else 0
         self._mean = Mean(count) if smoothing and smoothing.method == "mean" else None
         self._majority = Majority(count) if smoothing and smoothing.method == "majority" else None
-        self._plain = smoothing is None
+        self._alone = smoothing is None
+        self._plain = self._alone and kind.plain
 
     def decide(self, scores: Float32Array, taken: Array | None = None) -> Decision:
         """Judge the next window.
 
         Args:
-            scores: float32, the outputs that the rule reads, one after another.
+            scores: float32 [n], the outputs that the rule reads, one after another.
             taken: the real values that the model was given, where ``needs_input``.
         """
-        values = self._read(scores, taken)
         if self._plain:
+            return self._judge(scores)
+        values = self._read(scores, taken)
+        if self._alone:
             return self._judge(values)
         if self._mean is not None:
             if not _all_finite(values):

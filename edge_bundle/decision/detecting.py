@@ -18,6 +18,7 @@ class Detector:
     """Finds the boxes worth telling."""
 
     needs_input = False
+    plain = True
 
     def __init__(self, rule: Detection, shapes: Sequence[tuple[int, ...]]) -> None:
         """Take the shapes of the outputs of boxes and of scores."""

@@ -24,6 +24,8 @@ from edge_bundle.tensor import Array, Float32Array
 class _Judge:
     """One value against a threshold."""
 
+    plain = False
+
     def __init__(self, below: str, above: str, threshold: float) -> None:
         self._below, self._above, self._threshold = below, above, threshold
         self._value = -inf
@@ -89,6 +91,7 @@ class Gauge:
     """Quantities with bounds."""
 
     needs_input = False
+    plain = True
 
     def __init__(self, rule: Regression) -> None:
         self._quantities = rule.values

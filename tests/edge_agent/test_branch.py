@@ -27,7 +27,8 @@ def branch_of(ring: Ring, policy: Any, rate_hz: float) -> Branch:
 
 def held(ring: Ring) -> np.ndarray[Any, Any]:
     out = np.empty((ring.head - ring.tail, 1), np.float32)
-    ring.read(ring.tail, out)
+    if len(out):
+        ring.read(ring.tail, len(out), out.data.cast("B"))
     return out
 
 

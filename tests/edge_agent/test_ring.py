@@ -19,7 +19,8 @@ def column(*values: float) -> Float32Array:
 
 def held(ring: Ring) -> list[float]:
     out = np.empty((ring.head - ring.tail, 1), np.float32)
-    ring.read(ring.tail, out)
+    if len(out):
+        ring.read(ring.tail, len(out), out.data.cast("B"))
     return list(out[:, 0].tolist())
 
 
