@@ -236,6 +236,7 @@ class Slot:
             try:
                 if broken:
                     inference.reset()
+                    self._stale = False
                 if self._share is not None:
                     self._share.start, self._share.breaks = reader.start, reader.breaks
                 decision = inference.decide(reader.window, None if broken else reader.fresh)
@@ -245,7 +246,6 @@ class Slot:
                 if not self._fall_back(why):
                     return None
                 continue
-            self._stale = False
             if drift is not None:
                 drift.push(reader.window, decision.score)
             if self.keep is not None:

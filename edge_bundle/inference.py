@@ -58,6 +58,8 @@ class Inference:
         self._scores = parts[0] if len(parts) == 1 else np.concatenate(parts)
         fed = manifest.state or manifest.constants
         self._feedback = Feedback(manifest, model) if fed else None
+        self._follows = bool(fed or self._coded or self._parts)
+        """Whether a run leaves something to do."""
         self.pre_ns = 0
         """Time that the last window's features took."""
         self.infer_ns = 0
@@ -85,26 +87,13 @@ class Inference:
             all outputs, one after another; the next call overwrites it.
         Raises: ModelRefused: where the runtime fails.
         """
-        began = perf_counter_ns()
-        if self.window is not None:
-            if window is not self.window:
-                if window.shape != self.window.shape:  # NumPy would repeat what is too small
-                    raise ValueError(f"a window {window.shape}, expected {self.window.shape}")
-                self.window[...] = window
-            self._taken = window
-        elif self.prepare is None:
-            _copy_prepared(window, self._input)
-        else:
-            self._taken = self.prepare(window, fresh)
-            self._encode(self._taken, self._input)
-        ready = perf_counter_ns()
+        began = ready = perf_counter_ns()
+        if window is not self.window:
+            self._put(window, fresh)
+            ready = perf_counter_ns()
         self.model.invoke()
-        if self._feedback is not None:
-            self._feedback.carry()
-        for decode, codes in self._coded:
-            decode(codes)
-        if self._parts is not None:
-            np.concatenate(self._parts, out=self._scores)
+        if self._follows:
+            self._follow()
         self.pre_ns = ready - began
         self.infer_ns = perf_counter_ns() - ready
         return self._scores
@@ -153,6 +142,27 @@ class Inference:
     def close(self) -> None:
         """Give the runtime's memory back."""
         self.model.close()
+
+    def _put(self, window: Array, fresh: Fresh) -> None:
+        """Write what the model is to be given of a window."""
+        if self.window is not None:
+            if window.shape != self.window.shape:  # NumPy would repeat what is too small
+                raise ValueError(f"a window {window.shape}, expected {self.window.shape}")
+            self.window[...] = window
+        elif self.prepare is None:
+            _copy_prepared(window, self._input)
+        else:
+            self._taken = self.prepare(window, fresh)
+            self._encode(self._taken, self._input)
+
+    def _follow(self) -> None:
+        """Do what a run is followed by: state goes back in, codes become real values."""
+        if self._feedback is not None:
+            self._feedback.carry()
+        for decode, codes in self._coded:
+            decode(codes)
+        if self._parts is not None:
+            np.concatenate(self._parts, out=self._scores)
 
 
 def _copy_prepared(window: Array, target: Array) -> None:
