@@ -1,13 +1,15 @@
 """What the agent costs beside the model: windows a second, ours ÷ a bare loop's.
 
-Both in one process and one run, in turns, on the same recording, model and session options. Ours
-is ``edge_agent.replay``: recording, ring, window, features, model, decision, encoded prediction.
-The bare loop takes windows that are cut and prepared already, and calls onnxruntime's ``run`` on
-each; where there are features, it works them out in plain NumPy, as a script would.
+Both in one process and one run, in turns, on the same recording and the same onnxruntime session:
+with one each, a large model's speed depends on which memory it was given, by a tenth. Ours is
+``edge_agent.replay``: recording, ring, window, features, model, decision, encoded prediction. The
+bare loop takes windows that are cut and prepared already, and calls the session's ``run`` on each;
+where there are features, it works them out in plain NumPy, as a script would.
 
-    python -m benchmarks.pipeline [--rounds 61] [--only CASE]
+    python -m benchmarks.pipeline [--rounds 121] [--only CASE]
 
-Exits 1 where a ratio is below its bound. What counts is the process's CPU time: it is one thread
+Exits 1 where a ratio is below its bound; two cases are told without one, see docs/performance.md.
+What counts is the process's CPU time: it is one thread
 that waits for nothing, and other programs on the machine move it less than the clock.
 """
 
@@ -39,6 +41,7 @@ from edge_agent.slot import Made
 from edge_bundle import manifest as m
 from edge_bundle.features.mel import Mel, dct_weights, mel_weights
 from edge_bundle.features.steps import Dct, Mfcc, Spectrogram, Standardise, Statistics, Step
+from edge_bundle.runtimes.onnx import OnnxModel
 
 Prepare = Callable[[Float32Array], Float32Array]
 SOUND = m.Stream(16000.0, (m.Channel("audio", "1"),), 16000, 16000)
@@ -55,7 +58,8 @@ class Case:
     """A model, its features in both ways, and how much of the bare loop's speed is asked for."""
 
     data: bytes
-    bound: float
+    bound: float | None
+    """None where it is only told."""
     windows: int
     """In a round."""
     stream: m.Stream = MOTION
@@ -106,7 +110,8 @@ def cases() -> dict[str, Callable[[], Case]]:
     return {
         "mlp_60us": lambda: Case(make_mlp((1600,)), 0.85, 100),
         "cnn_60us": lambda: Case(make_cnn((104, 136)), 0.85, 100),
-        "mlp_2ms": lambda: Case(make_mlp((4096, 1536)), 0.99, 10),
+        "mlp_1ms": lambda: Case(make_mlp((4096, 1536)), None, 10),
+        "cnn_1ms": lambda: Case(make_cnn((96,) * 11, 1), None, 20),
         "cnn_2ms": lambda: Case(make_cnn((96,) * 18, 1), 0.99, 10),
         "cnn_5ms": lambda: Case(make_cnn((128,) * 26, 1), 0.99, 4),
         "features_statistics": lambda: Case(
@@ -129,7 +134,8 @@ def run_bare(
 def run_ours(made: Iterator[Made], count: int) -> None:
     """Let the agent's path make so many predictions more."""
     for prediction in islice(made, count):
-        count -= bool(prediction.payload)
+        if prediction.payload:
+            count -= 1
     if count:
         raise SystemExit(f"{count} predictions are missing")
 
@@ -146,10 +152,6 @@ def measure(name: str, case: Case, rounds: int) -> Check:
     window, hop, count = case.stream.window, case.stream.hop, case.windows
     samples = make_noise((rounds + 1) * count * hop + window, len(case.stream.channels))
     windows = [samples[s : s + window].copy() for s in range(0, len(samples) - window + 1, hop)]
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.enable_cpu_mem_arena = False
-    session = onnxruntime.InferenceSession(case.data, options, providers=["CPUExecutionProvider"])
     with tempfile.TemporaryDirectory() as folder:
         bundle = make_bundle(
             Path(folder), name.replace("_", "-"), case.data, case.steps, case.stream
@@ -162,18 +164,20 @@ def measure(name: str, case: Case, rounds: int) -> Check:
     assert chain is not None
     ours = np.concatenate([chain.run(w).flatten() for w in windows[:3]])
     np.testing.assert_allclose(ours, taken, rtol=1e-3, atol=1e-3)  # the same work
+    model = replay.inference.model
+    assert isinstance(model, OnnxModel)
     made = replay.run()
     bare_s, ours_s = [], []
     for begin in range(0, (rounds + 1) * count, count):
         part = windows[begin : begin + count]
-        bare_s.append(seconds(partial(run_bare, session, part, case.prepare)))
+        bare_s.append(seconds(partial(run_bare, model.session, part, case.prepare)))
         ours_s.append(seconds(partial(run_ours, made, count)))
     # The first round is to warm up.
     bare_us, ours_us = (median(s[1:]) / count * 1e6 for s in (bare_s, ours_s))
     ratio = bare_us / ours_us
     tell(
         f"{name:20} bare {bare_us:8.1f} µs, ours {ours_us:8.1f} µs a window, "
-        f"ratio {ratio:.3f}, at least {case.bound}"
+        f"ratio {ratio:.3f}" + (f", at least {case.bound}" if case.bound else "")
     )
     check = at_least(name, ratio, case.bound)
     return check | {"bare_us": round(bare_us, 1), "ours_us": round(ours_us, 1)}
@@ -183,7 +187,7 @@ def main() -> None:
     """Measure, and print one JSON line."""
     known = cases()
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=61)
+    parser.add_argument("--rounds", type=int, default=121)
     parser.add_argument("--only", choices=known, action="append")
     options = parser.parse_args()
     checks = [measure(n, known[n](), options.rounds) for n in options.only or known]

@@ -25,8 +25,6 @@ class Reader:
         """Position of its first sample."""
         self.end_ns = 0
         """Monotonic time of its last sample."""
-        self.at_ns = 0
-        """The same in the stream's own time, which a replay at another speed does not keep."""
         self.fresh: int | None = None
         """How many of its last samples are new; None where it does not overlap the one before."""
         self.lost = 0
@@ -56,6 +54,14 @@ class Reader:
     def breaks(self) -> int:
         """How many breaks of the stream are behind the window."""
         return self._breaks_seen
+
+    @property
+    def at_ns(self) -> int:
+        """``end_ns`` in the stream's own time, which a replay at another speed does not keep."""
+        if self.source is None or self.source.speed == 1:
+            return self.end_ns
+        end = self.start + self._size + self._lost_seen
+        return int(end * self.at(self.source).step_ns)
 
     def at(self, ring: Ring) -> Ring:
         """Return the ring that the windows come from: the stream's own, or a branch of it."""
@@ -120,9 +126,7 @@ class Reader:
         if now_ns is not None:
             start = self._skip_late(ring, now_ns)
             end = start + self._size
-        self.end_ns = self.at_ns = ring.read(start, self._size, self._bytes)
-        if ring.speed != 1:
-            self.at_ns = int((end + self._lost_seen) * ring.step_ns)
+        self.end_ns = ring.read(start, self._size, self._bytes)
         self._taken = True
         self.start = start
         self._covered_before, self._covered = self._covered, end

@@ -65,7 +65,7 @@ class Teller:
         """Of the windows since the last prediction that was published: samples lost, whether there
         was a gap, and windows skipped."""
         self._quiet = True
-        """Whether every prediction is published, and nothing beside."""
+        """Whether every prediction is published, and nothing beside; nor is anything pending."""
 
     def begin(self, decider: Decider, identity: ModelId, stream: Stream) -> None:
         """Go on with another model: what the one before had going ends."""
@@ -75,7 +75,7 @@ class Teller:
         pace = Pace(rule)
         self._pace = None if pace.all else pace
         self._window_ms = round(stream.window / stream.rate_hz * 1000, 3)
-        self._quiet = pace.all and rule.events is None and not self._pending
+        self._quiet = False
         self._tracker = (
             Tracker(rule.events, event_labels(rule), self._numbers) if rule.events else None
         )
@@ -91,22 +91,20 @@ class Teller:
         Returns: ``seq`` of its prediction, or of the next one where it is not published and the
             second is empty; the prediction, encoded; events and states that came of it.
         """
-        end_ns, at_ns, seq = window.end_ns, window.at_ns, self.seq
+        end_ns, seq = window.end_ns, self.seq
         lost, gap, skipped = window.lost, window.gap, window.skipped
         notes: tuple[Note, ...] = ()
         if not self._quiet:
+            at_ns = window.at_ns
             self._behind_ns = end_ns - at_ns
             notes = self._push(decision, at_ns, gap)
-        if self._untold is not NOTHING_UNTOLD:
-            lost, gap, skipped = (
-                self._untold[0] + lost,
-                self._untold[1] or gap,
-                self._untold[2] + skipped,
-            )
-        if self._pace is not None and not self._pace.wants(at_ns, decision.label):
-            self._untold = lost, gap, skipped
-            return seq, b"", notes
-        self._untold = NOTHING_UNTOLD
+            before = self._untold
+            lost, gap, skipped = before[0] + lost, before[1] or gap, before[2] + skipped
+            if self._pace is not None and not self._pace.wants(at_ns, decision.label):
+                self._untold = lost, gap, skipped
+                return seq, b"", notes
+            self._untold = NOTHING_UNTOLD
+            self._quiet = self._pace is None and self._tracker is None
         self.seq = seq + 1
         t, clock = self._clock.stamp(end_ns)
         # In the fields' order: by their names it takes four times as long.

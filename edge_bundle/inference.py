@@ -110,6 +110,8 @@ class Inference:
                 "mean; build it with --spec"
             )
         scores = self.scores(window, fresh)
+        if decider.plain:
+            return decider.judge(scores)
         if not decider.needs_input:
             return decider.decide(scores)
         # What the runtime was given may be overwritten by it.

@@ -57,13 +57,14 @@ class Decider:
         self.rule = rule
         kind = _make_kind(rule, shapes)
         self.needs_input = kind.needs_input
-        self.level, self._read, self._judge = kind.level, kind.read, kind.judge
+        self.level, self._read, self.judge = kind.level, kind.read, kind.judge
         smoothing = rule.smoothing
         count = smoothing.windows if smoothing else 0
         self._mean = Mean(count) if smoothing and smoothing.method == "mean" else None
         self._majority = Majority(count) if smoothing and smoothing.method == "majority" else None
         self._alone = smoothing is None
-        self._plain = self._alone and kind.plain
+        self.plain = self._alone and kind.plain
+        """Whether ``judge`` gives the answer to scores as they are."""
 
     def decide(self, scores: Float32Array, taken: Array | None = None) -> Decision:
         """Judge the next window.
@@ -72,18 +73,16 @@ class Decider:
             scores: float32 [n], the outputs that the rule reads, one after another.
             taken: the real values that the model was given, where ``needs_input``.
         """
-        if self._plain:
-            return self._judge(scores)
         values = self._read(scores, taken)
         if self._alone:
-            return self._judge(values)
+            return self.judge(values)
         if self._mean is not None:
             if not _all_finite(values):
                 self._mean.reset()  # it would be in the mean of all that follow
-                return self._judge(values)
-            decision = self._judge(self._mean.push(values))
+                return self.judge(values)
+            decision = self.judge(self._mean.push(values))
             return decision if self._mean.full else replace(decision, label=UNKNOWN)
-        decision = self._judge(values)
+        decision = self.judge(values)
         return decision if self._majority is None else self._majority.push(decision)
 
     def reset(self) -> None:

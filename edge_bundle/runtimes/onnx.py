@@ -37,18 +37,19 @@ class OnnxModel:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 4
         try:
-            self._session = onnxruntime.InferenceSession(
+            self.session = onnxruntime.InferenceSession(
                 data, options, providers=["CPUExecutionProvider"]
             )
-            self.inputs = tuple(_spec(t, shapes) for t in self._session.get_inputs())
-            self.outputs = tuple(_spec(t, shapes) for t in self._session.get_outputs())
+            """What onnxruntime made of the file."""
+            self.inputs = tuple(_spec(t, shapes) for t in self.session.get_inputs())
+            self.outputs = tuple(_spec(t, shapes) for t in self.session.get_outputs())
             self._inputs = [np.zeros(t.shape, t.dtype) for t in self.inputs]
             self._outputs = [np.zeros(t.shape, t.dtype) for t in self.outputs]
         except ModelRefused:
             raise
         except Exception as error:  # onnxruntime's own classes share no base
             raise ModelRefused(f"onnxruntime {VERSION}: {_first_line(error)}") from None
-        self._binding = self._session.io_binding()
+        self._binding = self.session.io_binding()
         for spec, array in zip(self.inputs, self._inputs, strict=True):
             self._binding.bind_input(
                 spec.name, "cpu", 0, array.dtype.type, spec.shape, array.ctypes.data
@@ -63,7 +64,7 @@ class OnnxModel:
 
     def invoke(self) -> None:
         try:
-            self._session.run_with_iobinding(self._binding)
+            self.session.run_with_iobinding(self._binding)
         except Exception as error:
             raise ModelRefused(f"onnxruntime {VERSION}: {_first_line(error)}") from None
 
@@ -74,7 +75,7 @@ class OnnxModel:
         """Do nothing: an ONNX graph keeps no state between calls."""
 
     def close(self) -> None:
-        del self._binding, self._session
+        del self._binding, self.session
 
 
 def _spec(tensor: Any, shapes: Mapping[str, tuple[int, ...]]) -> TensorSpec:
