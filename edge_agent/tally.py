@@ -13,6 +13,9 @@ STEPS: Final = 8
 """Bins for each doubling: a quantile is at most 9 % above the truth."""
 BINS: Final = 44 * STEPS
 """To five hours; what is longer is in the last."""
+UNSORTED: Final = 128
+"""So many durations are kept before they are put into bins, all at once: for a single one that
+takes as long as a tenth of what a prediction does."""
 
 
 class Histogram:
@@ -56,11 +59,6 @@ class Histogram:
             if count and seen >= wanted:
                 return float(2.0 ** ((index + 1) / STEPS))
         return 0.0
-
-
-UNSORTED: Final = 128
-"""So many durations are kept before they are put into bins, all at once: for a single one that
-takes as long as a tenth of what a prediction does."""
 
 
 class Tally(Struct):

@@ -2,8 +2,11 @@
 
 import subprocess
 import sys
+from datetime import datetime, timezone
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edge_agent.clock import REFRESH_NS, WallClock, kernel_synchronised
 
@@ -82,6 +85,19 @@ def test_step_of_the_wall_clock_is_followed_within_a_second() -> None:
     assert world.clock.now() == "2026-11-02T10:15:30.000Z"
     world.pass_ns(REFRESH_NS)
     assert world.clock.now() == "2026-11-02T11:15:31.000Z"
+
+
+@given(steps=st.lists(st.tuples(st.integers(-3 * 10**9, 10**10), st.integers(-(10**12), 10**12))))
+def test_time_is_that_of_the_last_look_at_the_wall_clock(steps: list[tuple[int, int]]) -> None:
+    """Whatever was asked for before, and however the wall clock was set between the looks."""
+    world = World()
+    for back_ns, set_ns in steps:
+        world.pass_ns(REFRESH_NS)
+        world.wall_ns += set_ns
+        wall_ms = (world.wall_ns - back_ns) // 10**6
+        expected = datetime.fromtimestamp(wall_ms // 1000, timezone.utc)
+        told = f"{expected:%Y-%m-%dT%H:%M:%S}.{wall_ms % 1000:03d}Z"
+        assert world.clock.utc(world.monotonic_ns - back_ns) == told
 
 
 def test_other_thread_never_sees_a_clock_that_is_half_set() -> None:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.tally import BINS, Histogram
+from edge_agent.tally import BINS, UNSORTED, Histogram, Tally
 
 durations = st.lists(st.integers(1, 4 * 3600 * 10**9), min_size=1, max_size=300)
 
@@ -49,3 +49,15 @@ def test_what_is_out_of_range_is_in_the_bin_at_the_end(value: int) -> None:
 
 def test_nothing_counted_has_no_quantile() -> None:
     assert (Histogram().mean_ns(), Histogram().quantile_ns(0.99)) == (0, 0)
+
+
+@given(st.lists(st.tuples(st.integers(-9, 10**12), st.integers(-9, 10**12)), max_size=UNSORTED))
+def test_tally_has_every_duration_once_whenever_it_is_read(pairs: list[tuple[int, int]]) -> None:
+    tally = Tally()
+    for n, (infer_ns, e2e_ns) in enumerate(pairs, 1):
+        tally.add(infer_ns, e2e_ns)
+        if n % 7 == 0 or n == len(pairs):
+            infer, e2e = tally.read()
+            assert infer.counts == counted([i for i, _ in pairs[:n]]).counts
+            assert e2e.counts == counted([e for _, e in pairs[:n]]).counts
+            assert (tally.windows, e2e.total_ns) == (n, sum(e for _, e in pairs[:n]))
