@@ -2,7 +2,7 @@
 
 import platform
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from math import inf
 from typing import TYPE_CHECKING
@@ -178,9 +178,17 @@ def _wanted_streams(
     return wanted
 
 
-def make_feeds(loaded: LoadedConfig, shapes: Shapes, wake: threading.Event) -> dict[str, Feed]:
+def make_feeds(
+    loaded: LoadedConfig,
+    shapes: Shapes,
+    wake: threading.Event,
+    held: Callable[[], bool] = lambda: False,
+) -> dict[str, Feed]:
     """Return the memory of each stream.
 
+    Args:
+        wake: set when there may be a window to take.
+        held: whether a stream that comes as fast as it is taken is to wait.
     Raises: ConfigError: there is not so much memory.
     """
     feeds = {}
@@ -195,5 +203,7 @@ def make_feeds(loaded: LoadedConfig, shapes: Shapes, wake: threading.Event) -> d
             ) from None
         # A memory of the newest blocks alone is what makes ``latest``.
         policy: Policy = "block" if table.policy == "block" else "drop_oldest"
-        feeds[table.name] = Feed(table.name, ring, policy, wake)
+        feed = feeds[table.name] = Feed(table.name, ring, policy, wake)
+        if ring.speed == inf:
+            feed.held = held
     return feeds

@@ -1,7 +1,10 @@
 """Where a source's thread hands its samples to the worker's: the ring, a lock, and the policy."""
 
 import threading
+from collections.abc import Callable
 from typing import Literal
+
+from msgspec.structs import replace
 
 from edge_agent.ring import Chunk, Ring
 from edge_agent.schedule import Job
@@ -20,6 +23,8 @@ class Feed:
         self._ring = ring
         self._policy = policy
         self._sharing = Sharing()
+        self.held: Callable[[], bool] = lambda: False
+        """Whether no window is to be taken now; who changes that sets ``wake``."""
         self._wake = wake
         self._room = threading.Condition()
         self._closed = False
@@ -46,6 +51,8 @@ class Feed:
 
     def take(self, slot: Slot) -> bool:
         """Copy a slot's next window; tell whether there was one."""
+        if self.held():
+            return False
         with self._room:
             taken = slot.take(self._ring)
             self._room.notify_all()
@@ -54,7 +61,8 @@ class Feed:
     def job(self, slot: Slot) -> Job:
         """Return a slot's next window as the schedule sees it."""
         with self._room:
-            return slot.job(self._ring)
+            job = slot.job(self._ring)
+        return replace(job, deadline_ns=None) if self.held() else job
 
     def drained(self) -> bool:
         """Tell whether no model on the stream has a whole window left to do."""

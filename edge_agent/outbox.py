@@ -9,7 +9,7 @@ of states the newest of each model waits, and is never dropped. Pure bookkeeping
 import threading
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Final, Literal
 
 from msgspec import Struct
@@ -48,8 +48,17 @@ class Dropped(Struct, frozen=True):
 class Outbox:
     """Holds at most ``max_bytes`` of predictions and events, and a state of each model."""
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(self, max_bytes: int, on_room: Callable[[], None] = lambda: None) -> None:
+        """Make an empty one.
+
+        Args:
+            max_bytes: of what is held, with what an entry costs.
+            on_room: called when it is ``tight`` no more, by whatever thread made it so.
+        """
         self._max_bytes = max_bytes
+        self._on_room = on_room
+        self.tight = False
+        """Whether who can wait had better: since it was half full, until it is a quarter full."""
         self._waiting: deque[Entry] = deque()
         """Predictions."""
         self._first: deque[Entry] = deque()
@@ -74,6 +83,7 @@ class Outbox:
             else:
                 self._queue(entry).append(entry)
                 self._bytes += entry.cost
+                self.tight = self.tight or self._bytes > self._max_bytes // 2
             while self._bytes > self._max_bytes and self._waiting:
                 self._drop(self._waiting.popleft(), LossCause.OUTBOX_FULL)
             if self._bytes > self._max_bytes:
@@ -110,7 +120,7 @@ class Outbox:
             item = self._sent.pop(ticket, None)
             if isinstance(item, Entry):
                 if item.kind != "state":
-                    self._bytes -= item.cost
+                    self._free(item)
                 if item.kind == "pred":
                     self._settle(item.key, item.seq, item.seq)
             elif item is not None:
@@ -191,14 +201,21 @@ class Outbox:
         kept: deque[Entry] = deque()
         for entry in self._first:
             if entry.kind == "event" and self._bytes > room:
-                self._bytes -= entry.cost
+                self._free(entry)
                 self.dropped_events += 1
             else:
                 kept.append(entry)
         self._first = kept
 
-    def _drop(self, entry: Entry, cause: LossCause) -> None:
+    def _free(self, entry: Entry) -> None:
+        """Give back the memory of an entry that is held no more."""
         self._bytes -= entry.cost
+        if self.tight and self._bytes <= self._max_bytes // 4:
+            self.tight = False
+            self._on_room()
+
+    def _drop(self, entry: Entry, cause: LossCause) -> None:
+        self._free(entry)
         self._lose(Dropped(entry.key, entry.seq, entry.seq, cause))
 
     def _lose(self, loss: Dropped) -> None:

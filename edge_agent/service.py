@@ -70,7 +70,8 @@ class Service:
         self._boot, previous = self._store.begin_boot()
         self._clock = WallClock()
         self._link = self._make_link(loaded.broker())
-        self._outbox = Outbox(config.outbox.max_bytes or QOS0_BYTES)
+        wake = threading.Event()
+        outbox = self._outbox = Outbox(config.outbox.max_bytes or QOS0_BYTES, wake.set)
         qos = 1 if config.outbox.max_bytes else 0
         device = config.device.id
         self._publisher = Publisher(self._outbox, self._link, self._topics, device, self._boot, qos)
@@ -79,8 +80,7 @@ class Service:
         self._updater = Updater(
             describe_site(config), self._store, loaded.broker(), self._topics, self._reporter
         )
-        wake = threading.Event()
-        self._feeds = make_feeds(loaded, shapes, wake)
+        self._feeds = make_feeds(loaded, shapes, wake, lambda: outbox.tight)
         numbers = itertools.count()
         for model in config.model:
             slot = Slot(

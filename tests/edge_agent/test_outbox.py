@@ -168,6 +168,34 @@ def test_oldest_goes_first_and_the_newest_is_kept() -> None:
     assert [t and t.seq for t in taken] == [7, 8, 9, None]
 
 
+def test_who_can_wait_is_told_from_half_full_until_a_quarter_full() -> None:
+    told: list[bool] = []
+    outbox = Outbox(8 * entry(0).cost, lambda: told.append(outbox.tight))
+    tight = []
+    for seq in range(7):
+        outbox.put(entry(seq))
+        tight.append(outbox.tight)
+    assert tight == [False] * 4 + [True] * 3
+    assert told == []
+    for ticket in range(5):
+        taken = outbox.take()
+        assert taken is not None
+        outbox.sent(taken, ticket)
+        outbox.confirm(ticket)
+        tight.append(outbox.tight)
+    assert tight[7:] == [True] * 4 + [False]
+    assert told == [False]
+
+
+def test_room_that_comes_of_giving_up_is_told_too() -> None:
+    told: list[str] = []
+    outbox = Outbox(4 * entry(0).cost, lambda: told.append("room"))
+    for seq in range(4):
+        outbox.put(entry(seq))
+    outbox.give_up(LossCause.STOPPED)
+    assert (outbox.tight, told) == (False, ["room"])
+
+
 def test_what_was_unconfirmed_is_sent_again_before_the_rest() -> None:
     outbox = full_of(9)
     for seq in range(5):

@@ -289,6 +289,29 @@ def test_without_a_broker_it_infers_and_every_number_is_delivered_or_announced_l
         assert sum(p.lost_samples for p in seen.predictions) == 0
 
 
+@pytest.mark.parametrize("max_bytes", [0, 20000])
+def test_replay_as_fast_as_it_is_taken_waits_for_the_broker_and_loses_nothing(
+    broker: RunningBroker, first: Bundle, tmp_path: Path, max_bytes: int
+) -> None:
+    with Operator(broker.url) as operator, Relay(broker.port) as relay:
+        operator.url = f"mqtt://127.0.0.1:{relay.port}"
+        seen = operator.seen()
+        config = operator.enrol(
+            tmp_path, factor="max", runs=first, more=f"[outbox]\nmax_bytes = {max_bytes}"
+        )
+        with Agent(config) as agent:
+            slot = agent.service._updater._places["watch"].slot
+            operator.wait_for(lambda: agent.service._outbox.tight)
+            reached = slot.seq
+            time.sleep(0.2)
+            assert slot.seq <= reached + 1  # the one that was at it
+            relay.up()
+            operator.wait_for(lambda: len(seen.predictions) > 20 * reached)
+        operator.wait_for(lambda: seen.availability[-1] == "stopped")
+        assert {loss.cause for loss in seen.losses} <= {LossCause.STOPPED}
+        assert seen.missing(agent.boot) == set()
+
+
 def test_an_agent_whose_broker_never_comes_still_stops_at_once(
     first: Bundle, tmp_path: Path
 ) -> None:

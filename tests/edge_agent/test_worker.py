@@ -76,6 +76,36 @@ def test_model_offered_while_nothing_comes_takes_its_place() -> None:
     assert slot.running.bundle.manifest.version == "2.0.0"
 
 
+@pytest.mark.parametrize("beside", [False, True])
+def test_stream_that_is_held_waits_and_loses_nothing_while_others_go_on(
+    beside: bool,
+) -> None:
+    feed = make_feed(1000, "block", echo(10, 10))
+    other = make_feed(1000, "block", *([echo(7, 7)] if beside else []))
+    wake, holds = threading.Event(), threading.Event()
+    feed.held = holds.is_set
+    for each in (feed, other):
+        each.put(chunk(0, 70))
+
+    def give(one: Made) -> None:
+        if one.model == "echo0" and one.start == 20:  # the third window
+            holds.set()
+
+    worker = Worker([feed, other], wake, give)
+    worker.start()
+    wake.set()
+    wait_for(other.drained, wake)
+    wait_for(holds.is_set, wake)
+    for _ in range(20):
+        wake.set()
+        threading.Event().wait(0.002)
+    assert feed.slots[0].seq == 3
+    holds.clear()
+    wait_for(feed.drained, wake)
+    worker.stop()
+    assert feed.slots[0].seq == 7
+
+
 @pytest.mark.parametrize("policy", ["drop_oldest", "block"])
 def test_slow_model_does_not_keep_a_fast_one_waiting(policy: Policy) -> None:
     begun, finish = threading.Event(), threading.Event()

@@ -4,13 +4,14 @@ Everything crosses a real broker by the real link; only what stands behind it is
 """
 
 import itertools
+import json
 import random
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -153,7 +154,7 @@ class Operator:
         folder: Path,
         device: str = "d1",
         *,
-        factor: float = 40.0,
+        factor: float | Literal["max"] = 40.0,
         loop: bool = True,
         trusted: bool = True,
         source: str = "",
@@ -166,7 +167,7 @@ class Operator:
         Args:
             folder: where the file and the store ``DEVICE-store`` are.
             device: its name.
-            factor: how many times faster than true the recording runs.
+            factor: how many times faster than true the recording runs; or as fast as it is taken.
             loop: whether it begins anew at its end.
             trusted: whether the device is given the operator's root.
             source: further lines of the source's table.
@@ -196,7 +197,7 @@ path = "{device}-store"
 name = "imu0"
 kind = "replay"
 path = "{RECORDING}"
-factor = {factor}
+factor = {json.dumps(factor)}
 loop = {str(loop).lower()}
 {source}
 [[model]]
