@@ -1,6 +1,10 @@
 """Every window is predicted once, says what was lost before it, and survives a change of model."""
 
+import gc
+import weakref
+from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,14 +18,25 @@ from edge_agent.clock import WallClock
 from edge_agent.reader import Reader
 from edge_agent.ring import MAX_BREAKS, Chunk, Ring
 from edge_agent.slot import Late, Loaded, Made, Slot
+from edge_bundle.archive import write_bundle
+from edge_bundle.decision.rules import Score
 from edge_bundle.errors import ModelRefused
+from edge_bundle.features.steps import MicroFrontend
+from edge_bundle.golden import pack_golden
 from edge_bundle.inference import Inference
-from edge_bundle.manifest import Stream
+from edge_bundle.manifest import Channel, Stream
 from edge_bundle.recording import read_recordings
+from edge_bundle.runtimes.loader import load_model
 from edge_bundle.tensor import Float32Array
 from edge_bundle.window import window_starts
 from tests.edge_agent.echo import MS, Bench, EchoModel, echo, read
-from tests.edge_bundle.bundles import RECORDING, STREAM, write_watch_bundle
+from tests.edge_bundle.bundles import (
+    RECORDING,
+    STREAM,
+    WAKE_WORD,
+    prepared_manifest,
+    write_watch_bundle,
+)
 
 
 def fails_always(_call: int) -> bool:
@@ -229,6 +244,52 @@ def test_real_model_predicts_the_same_however_its_recording_is_cut(
     assert prediction.model.sha == watch.bundle.sha256[:8]
     assert prediction.label == decisions[0].label
     assert prediction.lat_ms.infer > 0
+
+
+def load_listener(folder: Path) -> Loaded:
+    """Load the wake word, TFLite, with features that are shared."""
+    manifest = prepared_manifest(
+        stream=Stream(16000.0, (Channel("sound", "1"),), 800, 480),
+        features=(MicroFrontend(),),
+        decision=Score(("other", "jarvis"), 0.5),
+    )
+    model = WAKE_WORD.read_bytes()
+    inference = Inference(manifest, load_model(model, "tflite"))
+    golden = pack_golden(inference, np.zeros((2, 800, 1), np.float32))
+    bundle = write_bundle(folder, manifest, {manifest.model: model, "golden.npz": golden})
+    return Loaded(bundle, inference)
+
+
+def load_watch(folder: Path) -> Loaded:
+    bundle = write_watch_bundle(folder)
+    return Loaded(bundle, Inference.open(bundle))
+
+
+@pytest.mark.parametrize("load", [load_watch, load_listener])
+def test_model_that_runs_no_more_is_gone_without_a_search_for_garbage(
+    load: Callable[[Path], Loaded], tmp_path: Path
+) -> None:
+    """What the start made is never searched."""
+    loaded = load(tmp_path)
+    stream = loaded.stream
+    gone: list[weakref.ref[Any]] = [weakref.ref(loaded.inference)]
+    gone.append(weakref.ref(loaded.inference.model))
+    ring = Ring(4 * stream.window, len(stream.channels), stream.rate_hz)
+    slot = Slot(loaded.bundle.manifest.name, "s", "boot", WallClock())
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(2):
+            slot.offer(loaded, trial=True)
+            slot.take(ring)
+            ring.append(Chunk(np.zeros((stream.window, len(stream.channels)), np.float32), MS))
+            assert slot.take(ring)
+            assert slot.predict() is not None
+            slot.settle()
+            loaded = load(tmp_path)
+        assert not any(ref() for ref in gone)
+    finally:
+        gc.enable()
 
 
 # --- a change of model
