@@ -5,8 +5,10 @@ beginning to their end; the confirmed state. Used by the worker alone; time come
 windows.
 """
 
+from collections import deque
 from collections.abc import Iterator
 from itertools import count
+from math import ceil
 from typing import Final, Literal
 
 from msgspec import UNSET, Struct
@@ -53,9 +55,10 @@ class Teller:
         self._identity = ModelId("", "", "")
         self._window_ms = 0.0
         self._state: str | None = None
-        self._last_ns = 0
-        self._behind_ns = 0
-        """What monotonic time has, above the stream's own: 0 where the stream is live."""
+        self._last_ns = self._last_end_ns = 0
+        """End of the window told last, in the stream's own time, and in monotonic time."""
+        self._ends: deque[tuple[int, int]] = deque(maxlen=1)
+        """The same of the windows that an event told now may have begun with, where both differ."""
         self._starts: dict[int, str] = {}
         """When the events that go on began, by their numbers."""
         self._pending: list[Note] = []
@@ -76,9 +79,11 @@ class Teller:
         self._pace = None if pace.all else pace
         self._window_ms = round(stream.window / stream.rate_hz * 1000, 3)
         self._quiet = False
-        self._tracker = (
-            Tracker(rule.events, event_labels(rule), self._numbers) if rule.events else None
-        )
+        self._tracker = None
+        if rule.events:
+            self._tracker = Tracker(rule.events, event_labels(rule), self._numbers)
+            hops = ceil(rule.events.minimum_s * stream.rate_hz / stream.hop)
+            self._ends = deque(maxlen=max(rule.events.debounce, hops + 1))
 
     def tell(
         self, decision: Decision, window: Reader, latency: Latency
@@ -96,8 +101,7 @@ class Teller:
         notes: tuple[Note, ...] = ()
         if not self._quiet:
             at_ns = window.at_ns
-            self._behind_ns = end_ns - at_ns
-            notes = self._push(decision, at_ns, gap)
+            notes = self._push(decision, at_ns, end_ns, gap)
             before = self._untold
             lost, gap, skipped = before[0] + lost, before[1] or gap, before[2] + skipped
             if self._pace is not None and not self._pace.wants(at_ns, decision.label):
@@ -130,23 +134,26 @@ class Teller:
         )
         return seq, encode(prediction), notes
 
-    def _push(self, decision: Decision, at_ns: int, broken: bool) -> tuple[Note, ...]:
+    def _push(self, decision: Decision, at_ns: int, end_ns: int, broken: bool) -> tuple[Note, ...]:
         """Return the events and states that a window makes.
 
         Args:
             at_ns: time of the window's end, in the stream's own time.
+            end_ns: the same in monotonic time.
             broken: the window does not follow the one before.
         """
         tracker, decider = self._tracker, self._decider
         if tracker is None or decider is None:
             return self._take_pending() if self._pending else ()
         notes = self._break_off("gap") if broken else []
-        self._last_ns = at_ns
+        self._last_ns, self._last_end_ns = at_ns, end_ns
+        if at_ns != end_ns:
+            self._ends.append((at_ns, end_ns))
         for action in tracker.push(at_ns, decision.label, decider.level):
             notes.append(self._note(action))
         if tracker.state is not None and tracker.state != self._state:
             self._state = tracker.state
-            notes.append(self._note_state(decision, at_ns))
+            notes.append(self._note_state(decision))
         return (*self._take_pending(), *notes) if notes or self._pending else ()
 
     def end(self) -> tuple[Note, ...]:
@@ -165,11 +172,11 @@ class Teller:
 
     def _note(self, action: Action) -> Note:
         n = next(self._counted)
-        # Told once and kept: the time of a replay at another speed moves against the clock.
         start = self._starts.get(action.number)
         if start is None:
-            start = self._clock.utc(action.start_ns + self._behind_ns)
-            self._starts[action.number] = start
+            # The time of a replay at another speed moves against the clock.
+            began_ns = dict(self._ends).get(action.start_ns, action.start_ns)
+            start = self._starts[action.number] = self._clock.utc(began_ns)
         if action.kind == "end":
             del self._starts[action.number]
         event = Event(
@@ -178,7 +185,7 @@ class Teller:
             id=f"{self._boot}-{action.number}",
             n=n,
             kind=action.kind,
-            t=self._clock.utc(action.at_ns + self._behind_ns),
+            t=self._clock.utc(self._last_end_ns),
             start=start,
             duration_ms=round((action.at_ns - action.start_ns) / NS_PER_MS, 3),
             clock=self._clock.state(),
@@ -191,14 +198,14 @@ class Teller:
         )
         return Note("event", n, encode(event))
 
-    def _note_state(self, decision: Decision, at_ns: int) -> Note:
+    def _note_state(self, decision: Decision) -> Note:
         label, score = self._state or "", decision.score
         if label != decision.label and self._decider is not None:  # an event of it goes on
             score = max(self._decider.level(label), 0.0)
         state = State(
             v=1,
             boot=self._boot,
-            t=self._clock.utc(at_ns + self._behind_ns),
+            t=self._clock.utc(self._last_end_ns),
             clock=self._clock.state(),
             stream=self._stream,
             model=self._identity,

@@ -136,6 +136,25 @@ def test_durations_are_the_streams_own_however_fast_it_is_replayed(speed: float)
     assert len({(e.id, e.start) for e in bench.events}) == 2, "each began once"
 
 
+@pytest.mark.parametrize("speed", [0.01, 0.1, 1.0, 4.0])
+def test_times_of_an_event_are_those_of_its_predictions_however_fast_it_is_replayed(
+    speed: float,
+) -> None:
+    rule = Events(("last",), debounce=2, minimum_s=0.01, update_s=0.004)
+    bench = Bench(loaded(events=rule), speed=speed)
+    bench.say("first", *["last"] * 5)
+    bench.say(*["last"] * 5, restart=True, lost=200)
+    bench.slot.end()
+    told = [p.t for p in bench.predictions]
+    assert [(e.kind, told.index(e.start), told.index(e.t)) for e in bench.events] == [
+        ("new", 1, 4),
+        ("update", 1, 5),
+        ("end", 1, 5),
+        ("new", 6, 9),
+        ("update", 6, 10),
+    ]
+
+
 def test_event_ends_at_a_gap_and_another_may_begin_behind_it() -> None:
     bench = Bench(loaded(events=Events(("last",))))
     bench.say("last", "last")
