@@ -11,11 +11,14 @@ from typing import Final
 from edge_agent.feed import Feed
 from edge_agent.intake import Intake
 from edge_agent.retry import Retry
-from edge_agent.sources.source import Source, Telling
+from edge_agent.sources.source import Source, SourceFailed, Telling
 from edge_bundle.errors import ArtifactRefused, ConfigError
+from edge_wire.errors import LinkError
 
 TELL_S: Final = 10.0
 """What is wrong with a source's samples is told this often, where it changed."""
+FORESEEN: Final = (SourceFailed, LinkError, OSError)
+"""What their message says all of."""
 Note = Callable[[str, str], None]
 """Takes ``running``, ``retrying``, ``failed`` or ``ended``, and the detail."""
 
@@ -63,13 +66,12 @@ class Capture:
             try:
                 self._capture()
             except (ArtifactRefused, ConfigError) as error:  # no time mends these
-                log.exception("source %s failed", self._feed.name)
                 self._note("failed", str(error))
                 return
             except Exception as error:  # whatever a source does, the other streams go on
                 ran_s = max(0.0, time.monotonic() - self._began_s)
                 delay_s = retry.failed(ran_s, random.random())  # noqa: S311
-                self._fail(str(error) or type(error).__name__, delay_s)
+                self._fail(error)
                 self._stopping.wait(delay_s)
             else:
                 if not self._stopping.is_set():
@@ -89,17 +91,12 @@ class Capture:
                 self._feed.put(good)
             self._tell()
 
-    def _fail(self, why: str, delay_s: float) -> None:
+    def _fail(self, error: Exception) -> None:
+        why = str(error) or type(error).__name__
         self._intake.interrupted()
-        # Once with where it happened; a source that stays away would fill the log.
-        log.warning(
-            "source %s failed: %s; next try in %.1f s",
-            self._feed.name,
-            why,
-            delay_s,
-            exc_info=not self._failed,
-        )
-        if not self._failed or why != self._told:
+        if not self._failed or why != self._told:  # one that stays away would fill the log
+            if not isinstance(error, FORESEEN):
+                log.error("source %s", self._feed.name, exc_info=error)
             self._note("retrying", why)
         self._failed, self._told = True, why
 

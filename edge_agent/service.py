@@ -208,7 +208,8 @@ class Service:
 
     def _note_state(self, stream: str) -> Callable[[str, str], None]:
         def note(state: str, detail: str) -> None:
-            log.info("source %s %s %s", stream, state, detail)
+            level = logging.INFO if state in {"running", "ended"} else logging.WARNING
+            log.log(level, "source %s %s%s", stream, state, f": {detail}" if detail else "")
             self._reporter.change_info(lambda info: _with_stream(info, stream, state, detail))
 
         return note

@@ -86,6 +86,8 @@ class Link:
         self._thread: threading.Thread | None = None
         self.problem = "not started"
         """Why there is no connection, for people."""
+        self._told = ""
+        """The same, as the log was told of it last."""
 
     @property
     def connected(self) -> bool:
@@ -167,6 +169,9 @@ class Link:
         with ear:
             while not self._stopping.is_set():
                 lasted = self._connect(ear)
+                if self.problem != self._told and not self._stopping.is_set():
+                    self._told = self.problem
+                    _log.info("%s; trying again", self._error(self.problem))
                 wait_s = BACKOFF_S[0] if lasted else min(wait_s * 2, BACKOFF_S[1])
                 # Jitter, or a fleet whose broker restarts comes back in one instant.
                 self._stopping.wait(wait_s * random.uniform(0.5, 1))  # noqa: S311
@@ -287,7 +292,7 @@ class Link:
         if code.is_failure:
             self.problem = f"refused: {code}"
             return
-        self.problem = ""
+        self.problem = self._told = ""
         self._session = client, self._number
         self._up.set()
         _tell(self._handlers.connected)

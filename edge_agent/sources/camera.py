@@ -19,7 +19,8 @@ from edge_agent import source_tables as tables
 from edge_agent.config import LoadedConfig
 from edge_agent.fit import StreamShape
 from edge_agent.ring import Chunk
-from edge_agent.sources.device import LOOK_S, DeviceFailed, fit_channels, need_library
+from edge_agent.sources.device import LOOK_S, fit_channels, need_library
+from edge_agent.sources.source import SourceFailed
 from edge_bundle.manifest import Channel
 from edge_bundle.tensor import Float32Array
 
@@ -149,7 +150,7 @@ class Camera:
 
         Frames that a newer one replaced before they were asked for count as lost, pixel by pixel;
         those between two that are due at ``rate_hz`` do not.
-        Raises: DeviceFailed: there is no such camera, it was unplugged, or a try before this one
+        Raises: SourceFailed: there is no such camera, it was unplugged, or a try before this one
             still hangs in the driver.
         """
         table = self._table
@@ -170,15 +171,15 @@ class Camera:
                     if newest.may_end:
                         return
                     why = newest.failure or "it gives no more frames"
-                    raise DeviceFailed(f"camera {table.device}: {why}")
+                    raise SourceFailed(f"camera {table.device}: {why}")
                 elif time.monotonic() - heard > SILENCE_S:
-                    raise DeviceFailed(f"camera {table.device}: no frame for {SILENCE_S:g} s")
+                    raise SourceFailed(f"camera {table.device}: no frame for {SILENCE_S:g} s")
 
     @contextmanager
     def _newest(self) -> Iterator[_Newest]:
         # Each try would leave a thread and an open device more.
         if self._hanging is not None and self._hanging.stop():
-            raise DeviceFailed(
+            raise SourceFailed(
                 f"camera {self._table.device}: its driver hangs, and it is opened again when that "
                 "ends; unplug it, or restart the agent"
             )
@@ -240,10 +241,10 @@ def _open_device(cv2: Any, device: str | int, table: tables.Camera) -> tuple[Fra
     path = Path(f"/dev/video{device}" if isinstance(device, int) else device)
     if not path.exists():
         there = ", ".join(str(p) for p in sorted(Path("/dev").glob("video*")))
-        raise DeviceFailed(f"{path}: no such device; there: {there or 'none'}")
+        raise SourceFailed(f"{path}: no such device; there: {there or 'none'}")
     capture = cv2.VideoCapture(str(path))
     if not capture.isOpened():
-        raise DeviceFailed(
+        raise SourceFailed(
             f"{path}: OpenCV cannot open it; is it a camera, and the user in the group video?"
         )
     if path.is_file():

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from edge_agent.config import LoadedConfig
 from edge_agent.fit import StreamShape
+from edge_agent.sources.source import SourceFailed
 from edge_agent.sources.units import convert_unit
 from edge_bundle.manifest import Channel
 
@@ -31,10 +32,6 @@ HINTS: Final = {
 }
 
 
-class DeviceFailed(Exception):
-    """A device is not there, or stopped: try again later."""
-
-
 @contextmanager
 def failing(what: str, group: str = "") -> Iterator[None]:
     """Turn the operating system's word on a device into one that says what to do.
@@ -42,7 +39,7 @@ def failing(what: str, group: str = "") -> Iterator[None]:
     Args:
         what: the device, as the configuration names it.
         group: whose members may use it.
-    Raises: DeviceFailed.
+    Raises: SourceFailed.
     """
     try:
         yield
@@ -50,11 +47,11 @@ def failing(what: str, group: str = "") -> Iterator[None]:
         name = error.filename or what
         if error.errno in DENIED:
             hint = f": add the user to the group {group}" if group else ""
-            raise DeviceFailed(f"{name}: permission denied{hint}") from None
+            raise SourceFailed(f"{name}: permission denied{hint}") from None
         if error.errno in ABSENT:
-            raise DeviceFailed(f"{name}: no such device; is it connected?") from None
+            raise SourceFailed(f"{name}: no such device; is it connected?") from None
         hint = HINTS.get(error.errno or 0, "")
-        raise DeviceFailed(f"{what}: {error.strerror or error}{hint}") from None
+        raise SourceFailed(f"{what}: {error.strerror or error}{hint}") from None
 
 
 def need_library(loaded: LoadedConfig, index: int, name: str, extra: str, package: str = "") -> Any:

@@ -13,7 +13,8 @@ from edge_agent.config import LoadedConfig
 from edge_agent.fit import StreamShape
 from edge_agent.ring import Chunk
 from edge_agent.sources.polling import poll
-from edge_agent.sources.sysfs import SourceFailed, numbered, read_number, read_text
+from edge_agent.sources.source import SourceFailed
+from edge_agent.sources.sysfs import numbered, read_number, read_text
 from edge_bundle.manifest import Channel
 
 UNITS: Final = {

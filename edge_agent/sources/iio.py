@@ -14,16 +14,10 @@ from edge_agent import source_tables as tables
 from edge_agent.config import LoadedConfig
 from edge_agent.fit import StreamShape
 from edge_agent.ring import Chunk
-from edge_agent.sources.device import (
-    DeviceFailed,
-    failing,
-    fit_channels,
-    period_ns,
-    rest_s,
-    until_readable,
-)
+from edge_agent.sources.device import failing, fit_channels, period_ns, rest_s, until_readable
 from edge_agent.sources.iio_device import IioDevice, unit_of
 from edge_agent.sources.iio_scan import Scan, find_gaps
+from edge_agent.sources.source import SourceFailed
 from edge_bundle.manifest import Channel
 from edge_bundle.tensor import Float32Array
 
@@ -68,7 +62,7 @@ class Iio:
         ``poll`` wakes up once a sample, and reads a file for each input; samples that it comes
         too late for are counted as lost. ``buffer`` wakes up when the kernel has some, at most 50
         times a second; what the kernel's buffer lost shows in the timestamps, where it gives any.
-        Raises: DeviceFailed.
+        Raises: SourceFailed.
         """
         table = self._table
         self._restart = self._given  # nobody knows what came since it failed
@@ -126,7 +120,7 @@ class Iio:
                     continue
                 now_ns = time.monotonic_ns()
                 if not got:
-                    raise DeviceFailed(f"{self._table.device}: its buffer was closed")
+                    raise SourceFailed(f"{self._table.device}: its buffer was closed")
                 data = rest + got
                 records = scan.records(data)
                 rest = data[len(records) * size :]
@@ -154,7 +148,7 @@ class Iio:
         names = [e.name for e in elements]
         for name in table.inputs:
             if name not in names:
-                raise DeviceFailed(
+                raise SourceFailed(
                     f"{device.folder}: no input {name!r} in its buffer; there: {', '.join(names)}"
                 )
         if device.read("current_timestamp_clock") is not None:
@@ -203,7 +197,7 @@ def _number(path: Path, descriptor: int) -> float:
     try:
         return float(text)
     except ValueError:
-        raise DeviceFailed(f"{path}: {text!r}, expected a number") from None
+        raise SourceFailed(f"{path}: {text!r}, expected a number") from None
 
 
 def _clock_offset(device: IioDevice) -> Callable[[], int]:

@@ -7,8 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from edge_agent.sources.device import DeviceFailed
 from edge_agent.sources.iio_scan import Element, read_type
+from edge_agent.sources.source import SourceFailed
 from edge_bundle.manifest import RATE_TOLERANCE
 
 UNITS: Final = {
@@ -49,7 +49,7 @@ class IioDevice:
     def find(cls, root: Path, wanted: str, prefix: str = "iio:device") -> "IioDevice":
         """Find a device by its name, or by its number.
 
-        Raises: DeviceFailed: there is none, or two of that name.
+        Raises: SourceFailed: there is none, or two of that name.
         """
         devices = {
             folder.name.removeprefix(prefix): cls(folder)
@@ -63,8 +63,8 @@ class IioDevice:
             return found[0]
         there = ", ".join(f"{name or '?'} ({n})" for n, name in names.items())
         if found:
-            raise DeviceFailed(f"{root}: {wanted!r} is there twice, say its number: {there}")
-        raise DeviceFailed(f"{root}: no device {wanted!r}; there: {there or 'none'}")
+            raise SourceFailed(f"{root}: {wanted!r} is there twice, say its number: {there}")
+        raise SourceFailed(f"{root}: no device {wanted!r}; there: {there or 'none'}")
 
     def read(self, name: str) -> str | None:
         """Return what an attribute holds; None where there is none."""
@@ -92,7 +92,7 @@ class IioDevice:
             name: the input, such as ``accel_x``.
             what: ``scale`` or ``offset``.
             otherwise: where the device does not say.
-        Raises: DeviceFailed: it is no number.
+        Raises: SourceFailed: it is no number.
         """
         for key in (f"in_{name}_{what}", f"in_{_kind(name)}_{what}"):
             text = self.read(key)
@@ -100,7 +100,7 @@ class IioDevice:
                 try:
                     return float(text)
                 except ValueError:
-                    raise DeviceFailed(
+                    raise SourceFailed(
                         f"{self.folder / key}: {text!r}, expected a number"
                     ) from None
         return otherwise
@@ -108,7 +108,7 @@ class IioDevice:
     def set_rate(self, names: Sequence[str], rate_hz: float) -> None:
         """Set the rate where it can be set.
 
-        Raises: DeviceFailed: the device says that it keeps another.
+        Raises: SourceFailed: the device says that it keeps another.
         """
         kinds = dict.fromkeys(_kind(n) for n in names)
         for key in ("sampling_frequency", *(f"in_{k}_sampling_frequency" for k in kinds)):
@@ -121,7 +121,7 @@ class IioDevice:
                 if not abs(float(text) / rate_hz - 1) <= RATE_TOLERANCE:
                     available = self.read(f"{key}_available")
                     hint = f"; available: {available}" if available else ""
-                    raise DeviceFailed(
+                    raise SourceFailed(
                         f"{self.folder / key}: {text} Hz, expected {rate_hz:g}: "
                         f"set rate_hz to what the device has{hint}"
                     )
@@ -129,7 +129,7 @@ class IioDevice:
     def elements(self) -> list[Element]:
         """Return what the buffer could hold.
 
-        Raises: DeviceFailed: it has no buffer, or one that is not understood.
+        Raises: SourceFailed: it has no buffer, or one that is not understood.
         """
         folder = self.folder / "scan_elements"
         found = []
@@ -143,9 +143,9 @@ class IioDevice:
                     )
                 )
             except ValueError as error:
-                raise DeviceFailed(f"{folder}: {error}") from None
+                raise SourceFailed(f"{folder}: {error}") from None
         if not found:
-            raise DeviceFailed(f'{folder}: no buffer here: say mode = "poll"')
+            raise SourceFailed(f'{folder}: no buffer here: say mode = "poll"')
         return found
 
 

@@ -14,7 +14,8 @@ from edge_agent import source_tables as tables
 from edge_agent.config import LoadedConfig
 from edge_agent.fit import StreamShape
 from edge_agent.ring import Chunk
-from edge_agent.sources.device import LOOK_S, DeviceFailed, fit_channels, need_library
+from edge_agent.sources.device import LOOK_S, fit_channels, need_library
+from edge_agent.sources.source import SourceFailed
 from edge_bundle.manifest import Channel
 
 FULL_SCALE: Final = 32768
@@ -104,7 +105,7 @@ class Microphone:
     def chunks(self, wait: Callable[[float], bool]) -> Iterator[Chunk]:
         """Yield blocks as they come: it wakes up once a block, 50 times a second with 20 ms.
 
-        Raises: DeviceFailed: there is no such input, it does not have the rate, or it was
+        Raises: SourceFailed: there is no such input, it does not have the rate, or it was
             unplugged.
         """
         table, rate_hz = self._table, self.shape.rate_hz
@@ -115,7 +116,7 @@ class Microphone:
             while not wait(0.0):
                 if not intake.came.wait(LOOK_S):
                     if time.monotonic_ns() - heard_ns > SILENCE_S * 1e9:
-                        raise DeviceFailed(f"{self._name()}: no sound for {SILENCE_S:g} s")
+                        raise SourceFailed(f"{self._name()}: no sound for {SILENCE_S:g} s")
                     continue
                 heard_ns = time.monotonic_ns()
                 for codes, end_ns, lost in intake.take_out():
@@ -139,7 +140,7 @@ class Microphone:
                 )
                 stream.start()
             except (self._library.PortAudioError, ValueError) as error:
-                raise DeviceFailed(f"{self._name()}: {error}; {self._inputs()}") from None
+                raise SourceFailed(f"{self._name()}: {error}; {self._inputs()}") from None
             yield
         finally:
             if stream is not None:

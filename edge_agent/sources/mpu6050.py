@@ -14,13 +14,8 @@ from edge_agent import source_tables as tables
 from edge_agent.config import LoadedConfig
 from edge_agent.fit import StreamShape
 from edge_agent.ring import Chunk
-from edge_agent.sources.device import (
-    DeviceFailed,
-    failing,
-    fit_channels,
-    need_library,
-    period_ns,
-)
+from edge_agent.sources.device import failing, fit_channels, need_library, period_ns
+from edge_agent.sources.source import SourceFailed
 from edge_bundle.manifest import RATE_TOLERANCE, Channel
 from edge_bundle.tensor import Float32Array
 
@@ -100,7 +95,7 @@ class Mpu6050:
         Wakes up three times in the time that fills the FIFO, at least 10 times a second: 10 times
         at 100 Hz, 35 times at 1 kHz. After an overflow the FIFO is emptied, and the samples of
         the time since the last one are counted as lost.
-        Raises: DeviceFailed: no such bus, no chip at the address, or another chip.
+        Raises: SourceFailed: no such bus, no chip at the address, or another chip.
         """
         table = self._table
         name = f"i2c bus {table.bus}, address {table.address:#04x}"
@@ -139,7 +134,7 @@ class Mpu6050:
         table = self._table
         found = chip.read(Register.WHO_AM_I)
         if found != table.who_am_i:
-            raise DeviceFailed(
+            raise SourceFailed(
                 f"{name}: WHO_AM_I is {found:#04x}, expected {table.who_am_i:#04x}: "
                 "another chip; if it has the same registers, set who_am_i"
             )

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from edge_agent import source_tables as tables
 from edge_agent.config import LoadedConfig
-from edge_agent.sources.device import DeviceFailed
+from edge_agent.sources.source import SourceFailed
 
 
 class PicameraFrames:
@@ -17,7 +17,7 @@ class PicameraFrames:
     def __init__(self, library: Any, table: tables.Camera) -> None:
         """Start the camera.
 
-        Raises: DeviceFailed: there is none.
+        Raises: SourceFailed: there is none.
         """
         try:
             self._camera = library.Picamera2()
@@ -30,7 +30,7 @@ class PicameraFrames:
             )
             self._camera.start()
         except (RuntimeError, IndexError) as error:  # IndexError: no camera was found
-            raise DeviceFailed(f"picamera2: {error}; see rpicam-hello --list-cameras") from None
+            raise SourceFailed(f"picamera2: {error}; see rpicam-hello --list-cameras") from None
         self._image: npt.NDArray[np.uint8] = np.empty((0, 0, 3), np.uint8)
 
     def grab(self) -> bool:

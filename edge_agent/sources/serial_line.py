@@ -39,7 +39,7 @@ class Serial:
     def chunks(self, wait: Callable[[float], bool]) -> Iterator[Chunk]:
         """Yield what came; wakes up when something does, and rests between.
 
-        Raises: DeviceFailed: there is no such line, or it was unplugged.
+        Raises: SourceFailed: there is no such line, or it was unplugged.
         """
         table, period, pause_s = self._table, period_ns(self.shape), rest_s(self.shape)
         parser = _make_parser(table, len(self.shape.channels))

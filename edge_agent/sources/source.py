@@ -7,6 +7,10 @@ from edge_agent.fit import StreamShape
 from edge_agent.ring import Chunk
 
 
+class SourceFailed(Exception):
+    """What a source reads is not there, stopped, or is not what it should be: try again later."""
+
+
 class Source(Protocol):
     """Gives chunks until it ends or ``stop`` is called."""
 

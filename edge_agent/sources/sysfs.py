@@ -3,11 +3,9 @@
 from pathlib import Path
 from typing import Final
 
+from edge_agent.sources.source import SourceFailed
+
 MAX_BYTES: Final = 1 << 16
-
-
-class SourceFailed(Exception):
-    """What a source reads is not there, or not what it should be: try again later."""
 
 
 def read_text(file: Path) -> str:

@@ -392,6 +392,27 @@ def test_finds_a_broker_that_comes_late(broker: RunningBroker) -> None:
     assert owner.told == ["connected", "disconnected"]
 
 
+def test_the_log_says_once_why_there_is_no_connection_and_again_after_there_was_one(
+    broker: RunningBroker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(link_module, "BACKOFF_S", (0.01, 0.01))
+    caplog.set_level("INFO", "edge_wire.link")
+    broker.stop()
+    owner = Owner(broker.url)
+    owner.link.start()
+    try:
+        for outage in (1, 2):
+            eventually(lambda: caplog.text.count("refused; trying again") == outage)  # noqa: B023
+            time.sleep(0.1)  # for some tries more
+            assert caplog.text.count("refused; trying again") == outage
+            broker.start()
+            owner.link.wait(PATIENCE_S)
+            broker.stop()
+            eventually(lambda: not owner.link.connected)
+    finally:
+        owner.link.stop()
+
+
 def test_a_broker_that_froze_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(link_module, "KEEPALIVE_S", 1)
 

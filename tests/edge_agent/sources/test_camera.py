@@ -20,8 +20,7 @@ from edge_agent.fit import StreamShape
 from edge_agent.ring import Chunk
 from edge_agent.sources import camera
 from edge_agent.sources.camera import NATIVE, Camera
-from edge_agent.sources.device import DeviceFailed
-from edge_agent.sources.source import Source
+from edge_agent.sources.source import Source, SourceFailed
 from edge_bundle.errors import ConfigError
 from tests.edge_agent.echo import echo, read
 from tests.edge_agent.sources.given import Stop, open_table, running
@@ -160,7 +159,7 @@ def test_camera_that_hangs_fails_and_is_left_promptly(monkeypatch: pytest.Monkey
     monkeypatch.setattr(camera, "SILENCE_S", 0.2)
     driver = Driver()
     with running(camera_of(driver)) as chunks:
-        with pytest.raises(DeviceFailed, match=r"camera 0: no frame for 0\.2 s"):
+        with pytest.raises(SourceFailed, match=r"camera 0: no frame for 0\.2 s"):
             next(chunks)
         began = time.monotonic()
     assert time.monotonic() - began < 1.0
@@ -181,11 +180,11 @@ def test_camera_that_hangs_is_not_opened_again_before_its_driver_returns(
 
     source = camera_from(opener)
     threads = threading.active_count()
-    with pytest.raises(DeviceFailed, match="no frame"), running(source) as chunks:
+    with pytest.raises(SourceFailed, match="no frame"), running(source) as chunks:
         next(chunks)
     for _ in range(3):
         with (
-            pytest.raises(DeviceFailed, match=r"its driver hangs, .*; unplug it"),
+            pytest.raises(SourceFailed, match=r"its driver hangs, .*; unplug it"),
             running(source) as chunks,
         ):
             next(chunks)
@@ -193,7 +192,7 @@ def test_camera_that_hangs_is_not_opened_again_before_its_driver_returns(
     assert threading.active_count() == threads + 1
     drivers[0].more.release()
     assert drivers[0].closed.wait(10)
-    with pytest.raises(DeviceFailed, match="no frame"), running(source) as chunks:
+    with pytest.raises(SourceFailed, match="no frame"), running(source) as chunks:
         next(chunks)
     assert len(drivers) == 2
     drivers[1].more.release()
@@ -216,7 +215,7 @@ def test_camera_that_ends_or_fails_says_so(why: str, monkeypatch: pytest.MonkeyP
     if why == "select timed out":
         monkeypatch.setattr(driver, "grab", lambda: (_ for _ in ()).throw(RuntimeError(why)))
     with (
-        pytest.raises(DeviceFailed, match=f"camera 0: {why}"),
+        pytest.raises(SourceFailed, match=f"camera 0: {why}"),
         running(camera_of(driver)) as chunks,
     ):
         next(chunks)
@@ -261,7 +260,7 @@ def test_camera_module_gives_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert next(chunks).samples[0].tolist() == [3, 2, 1]
     assert Picamera2.opened == 0
     monkeypatch.setattr(Picamera2, "there", False)
-    with pytest.raises(DeviceFailed, match="see rpicam-hello"), running(source) as chunks:
+    with pytest.raises(SourceFailed, match="see rpicam-hello"), running(source) as chunks:
         next(chunks)
 
 
@@ -278,13 +277,13 @@ def test_picamera2_that_is_missing_is_named_with_its_package(
 
 def test_device_that_is_not_there_or_is_no_camera_fails(tmp_path: Path) -> None:
     with (
-        pytest.raises(DeviceFailed, match="/dev/video97: no such device"),
+        pytest.raises(SourceFailed, match="/dev/video97: no such device"),
         running(open_camera(tmp_path, "/dev/video97")) as chunks,
     ):
         next(chunks)
     (tmp_path / "text.avi").write_text("no video")
     with (
-        pytest.raises(DeviceFailed, match=r"text\.avi: OpenCV cannot open it"),
+        pytest.raises(SourceFailed, match=r"text\.avi: OpenCV cannot open it"),
         running(open_camera(tmp_path, "text.avi")) as chunks,
     ):
         next(chunks)

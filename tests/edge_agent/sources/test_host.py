@@ -9,7 +9,7 @@ import pytest
 
 from edge_agent.fit import StreamShape
 from edge_agent.sources.polling import poll
-from edge_agent.sources.sysfs import SourceFailed
+from edge_agent.sources.source import SourceFailed
 from edge_bundle.errors import ConfigError
 from edge_bundle.manifest import Channel
 from tests.edge_agent.sources.test_replay import Time, open_one

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from edge_agent.fit import StreamShape
-from edge_agent.sources.device import DeviceFailed
-from edge_agent.sources.source import Source
+from edge_agent.sources.source import Source, SourceFailed
 from edge_bundle.errors import ConfigError
 from edge_bundle.manifest import Channel
 from tests.edge_agent.sources.given import Stop, open_table, running, take
@@ -69,7 +68,7 @@ def open_iio(folder: Path, table: str = AXES, device: str = "fake_accel") -> Sou
 
 
 def failure(source: Source) -> str:
-    with pytest.raises(DeviceFailed) as failed, running(source) as chunks:
+    with pytest.raises(SourceFailed) as failed, running(source) as chunks:
         next(chunks)
     return str(failed.value)
 
@@ -129,7 +128,7 @@ def test_polled_device_that_vanishes_fails_and_comes_back_behind_a_break(
     with running(source) as chunks:
         assert not next(chunks).restart
         sensor.write("in_accel_x_raw", "")
-        with pytest.raises(DeviceFailed, match=r"in_accel_x_raw: b'\\n', expected a number"):
+        with pytest.raises(SourceFailed, match=r"in_accel_x_raw: b'\\n', expected a number"):
             take(chunks, 5)
     sensor.write("in_accel_x_raw", "1")
     with running(source) as chunks:
@@ -227,7 +226,7 @@ def test_buffer_that_closes_fails(tmp_path: Path, sensor: Sensor) -> None:
     with running(source) as chunks:
         next(chunks)
         os.close(writer)
-        with pytest.raises(DeviceFailed, match="its buffer was closed"):
+        with pytest.raises(SourceFailed, match="its buffer was closed"):
             next(chunks)
 
 

@@ -14,9 +14,8 @@ import pytest
 
 from edge_agent.fit import StreamShape
 from edge_agent.sources import microphone
-from edge_agent.sources.device import DeviceFailed
 from edge_agent.sources.microphone import Intake
-from edge_agent.sources.source import Source
+from edge_agent.sources.source import Source, SourceFailed
 from edge_bundle.errors import ConfigError
 from edge_bundle.manifest import Channel
 from tests.edge_agent.sources.given import Stop, open_table, running, take
@@ -142,7 +141,7 @@ def test_unplugged_microphone_fails_and_comes_back_behind_a_break(
     card.sound = card.sound[:320]
     with running(source) as chunks:
         assert not next(chunks).restart
-        with pytest.raises(DeviceFailed, match=r"default microphone: no sound for 0\.1 s"):
+        with pytest.raises(SourceFailed, match=r"default microphone: no sound for 0\.1 s"):
             next(chunks)
     assert card.closed == 1
     with running(source) as chunks:
@@ -209,7 +208,7 @@ def test_what_portaudio_lost_is_counted_by_the_cards_clock_or_as_one() -> None:
 def test_input_that_is_not_there_is_named_with_those_that_are(tmp_path: Path, card: Card) -> None:
     card.refuse = "Invalid sample rate [PaErrorCode -9997]"
     source = open_microphone(tmp_path, 'device = "Line"\n')
-    with pytest.raises(DeviceFailed) as failed, running(source) as chunks:
+    with pytest.raises(SourceFailed) as failed, running(source) as chunks:
         next(chunks)
     assert str(failed.value) == (
         "microphone 'Line': Invalid sample rate [PaErrorCode -9997]; inputs there: 1: USB mic"

@@ -14,9 +14,8 @@ from smbus2 import i2c_msg
 
 from edge_agent.fit import StreamShape
 from edge_agent.ring import Chunk
-from edge_agent.sources.device import DeviceFailed
 from edge_agent.sources.mpu6050 import NATIVE
-from edge_agent.sources.source import Source
+from edge_agent.sources.source import Source, SourceFailed
 from edge_bundle.errors import ConfigError
 from tests.edge_agent.sources.given import open_table
 
@@ -228,7 +227,7 @@ def test_chip_that_falls_off_the_bus_fails_and_comes_back_behind_a_break(world: 
     assert not any(c.restart for c in world.run(source, 5))
     world.bus = Bus({})
     unanswered = "i2c bus 1, address 0x68: Remote I/O error: nothing answers there"
-    with pytest.raises(DeviceFailed, match=unanswered):
+    with pytest.raises(SourceFailed, match=unanswered):
         world.run(source, 5)
     world.bus = Bus({0x68: world.chip})
     assert [c.restart for c in world.run(source, 5)][:2] == [True, False]
@@ -236,7 +235,7 @@ def test_chip_that_falls_off_the_bus_fails_and_comes_back_behind_a_break(world: 
 
 def test_other_chip_is_refused_by_what_it_says_it_is(world: World) -> None:
     world.bus = Bus({0x68: Chip(0x70)})
-    with pytest.raises(DeviceFailed, match="WHO_AM_I is 0x70, expected 0x68: another chip"):
+    with pytest.raises(SourceFailed, match="WHO_AM_I is 0x70, expected 0x68: another chip"):
         world.run(world.open(), 5)
 
 
@@ -265,5 +264,5 @@ def test_library_that_is_missing_is_named_with_its_extra(
 
 def test_bus_that_is_not_there_is_named(tmp_path: Path) -> None:
     source = open_table(tmp_path, 'kind = "mpu6050"\nrate_hz = 100.0\nbus = 97\n')
-    with pytest.raises(DeviceFailed, match="/dev/i2c-97"):
+    with pytest.raises(SourceFailed, match="/dev/i2c-97"):
         next(iter(source.chunks(lambda _s: False)))

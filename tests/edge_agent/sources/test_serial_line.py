@@ -15,8 +15,7 @@ import pytest
 from edge_agent.fit import StreamShape
 from edge_agent.intake import Intake
 from edge_agent.sources import serial_line
-from edge_agent.sources.device import DeviceFailed
-from edge_agent.sources.source import Source
+from edge_agent.sources.source import Source, SourceFailed
 from edge_bundle.errors import ConfigError
 from edge_bundle.manifest import Channel
 from tests.edge_agent.sources.given import Stop, open_table, running, take
@@ -106,7 +105,7 @@ def test_unplugged_line_fails_and_is_opened_again_behind_a_break(
     with running(source, lambda: line.say(b"\n1,2\n")) as chunks:
         assert not next(chunks).restart
         line.unplug()
-        with pytest.raises(DeviceFailed, match=line.device):
+        with pytest.raises(SourceFailed, match=line.device):
             next(chunks)
     other = Line()
     # The same name, as udev gives it to an adapter that is plugged in again.
@@ -139,7 +138,7 @@ def test_silent_line_is_left_promptly(tmp_path: Path, line: Line) -> None:
 
 def test_line_that_is_not_there_fails_when_it_is_asked_for_samples(tmp_path: Path) -> None:
     source = open_serial(tmp_path, "/dev/ttyNONE7")
-    with pytest.raises(DeviceFailed, match="/dev/ttyNONE7"), running(source) as chunks:
+    with pytest.raises(SourceFailed, match="/dev/ttyNONE7"), running(source) as chunks:
         next(chunks)
 
 
@@ -163,7 +162,7 @@ def test_line_that_cannot_be_opened_says_what_to_do(
         return opened(path, *arguments, **named)
 
     monkeypatch.setattr(os, "open", refuse)  # below pyserial, which raises an error of its own
-    with pytest.raises(DeviceFailed) as failed, running(source) as chunks:
+    with pytest.raises(SourceFailed) as failed, running(source) as chunks:
         next(chunks)
     assert str(failed.value).startswith(f"{line.device}: ")
     assert str(failed.value).endswith(message)
