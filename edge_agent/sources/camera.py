@@ -97,7 +97,8 @@ class _Newest:
         try:
             while not self._stopping.is_set() and self._frames.grab():
                 now_ns = time.monotonic_ns()
-                now = now_ns / 1e9
+                # A file's frames have times of their own, however late they are read.
+                now = paced if self._pace_s else now_ns / 1e9
                 # A quarter early counts: a camera at just this rate is never quite in time.
                 if now >= due - self._period_s / 4:
                     due = max(due + self._period_s, now - self._period_s)

@@ -126,6 +126,25 @@ class Driver:
         self.closed.set()
 
 
+class Film(Driver):
+    """Nine frames of a file, of which the third is late."""
+
+    def grab(self) -> bool:
+        self.given += 1
+        if self.given == 3:
+            time.sleep(0.3)
+        return self.given <= 9
+
+
+def test_frames_of_a_file_that_were_read_late_came_or_are_counted() -> None:
+    shape, driver = StreamShape(50.0 * 6, NATIVE, block=6), Film()
+    table = tables.Camera(name="a", rate_hz=50.0, device="v.avi", width=3, height=2)
+    camera = Camera(shape, table, lambda: (driver, 0.02), lambda image, _size, **_: image)
+    with running(camera) as chunks:
+        at = sum(chunk.lost // 6 + 1 for chunk in chunks)
+    assert at == 9
+
+
 def camera_of(driver: Driver) -> Camera:
     return camera_from(lambda: driver)
 
