@@ -18,6 +18,8 @@ from edge_wire.broker import Broker
 from edge_wire.credentials import BrokerTable, read_broker
 
 MAX_EXTENDS = 8
+LEAST_OUTBOX = 16 << 10
+"""A prediction with all the boxes of a picture fits, and some wait for their confirmation."""
 
 
 class DeviceTable(Struct, frozen=True):
@@ -50,7 +52,7 @@ class OutboxTable(Struct, frozen=True):
     """Predictions that wait for the broker."""
 
     max_bytes: Annotated[int, Meta(ge=0)] = 1 << 20
-    """0: predictions are sent once with QoS 0 and never wait."""
+    """0: predictions are sent once with QoS 0 and never wait; else at least ``LEAST_OUTBOX``."""
 
 
 class TelemetryTable(Struct, frozen=True):
@@ -229,6 +231,11 @@ def _check(loaded: LoadedConfig) -> None:
         for i, name in enumerate(all_names):
             if name in all_names[:i]:
                 raise loaded.error((kind, i, "name"), f"{name!r} is there twice")
+    room = config.outbox.max_bytes
+    if 0 < room < LEAST_OUTBOX:
+        raise loaded.error(
+            ("outbox", "max_bytes"), f"{room}, expected 0, or at least {LEAST_OUTBOX}"
+        )
     capture = config.capture
     if capture is not None and capture.uncertain_below is None and not capture.drifted:
         raise loaded.error(

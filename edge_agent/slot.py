@@ -24,7 +24,7 @@ from edge_bundle.decision.outcome import Decision
 from edge_bundle.drift import Drift
 from edge_bundle.errors import ArtifactRefused
 from edge_bundle.inference import Inference
-from edge_bundle.manifest import Stream
+from edge_bundle.manifest import Manifest, Stream
 from edge_bundle.tensor import Float32Array
 from edge_wire.messages import Latency, ModelId
 
@@ -32,7 +32,7 @@ COST_SHARE: Final = 8
 """A window's time counts for one part in so many of the moving estimate."""
 
 Late = Literal["drop", "keep"]
-Keep = Callable[[str, Stream, Float32Array, Decision, bool], None]
+Keep = Callable[[str, Manifest, Float32Array, Decision, bool], None]
 
 
 class Loaded(Struct):
@@ -103,8 +103,8 @@ class Slot:
         """Moving estimate of what a window takes."""
         self.tally = Tally()
         self.keep: Keep | None = None
-        """Told of every window that was decided: model, stream, the window itself until the next
-        one, the decision, and whether the model has drifted."""
+        """Told of every window that was decided: model, its manifest, the window itself until the
+        next one, the decision, and whether the model has drifted."""
         self.sharing = Sharing()
         """Of the stream, with the other models on it."""
         self._share: Share | None = None
@@ -250,7 +250,7 @@ class Slot:
                 drift.push(reader.window, decision.score)
             if self.keep is not None:
                 drifted = drift is not None and drift.drifted
-                self.keep(self.model, running.stream, reader.window, decision, drifted)
+                self.keep(self.model, running.bundle.manifest, reader.window, decision, drifted)
             if self._trial:
                 self._healthy(self, running)
             return decision

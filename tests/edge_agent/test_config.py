@@ -159,11 +159,11 @@ def test_tables_are_merged_lists_are_replaced_and_the_nearest_file_wins(tmp_path
     (tmp_path / "site.toml").write_text(
         'extends = ["generic"]\n[device]\ngroup = "hall"\n[runtime]\nthreads = 3\n' + SOURCE
     )
-    (tmp_path / "room.toml").write_text("[runtime]\nthreads = 4\n[outbox]\nmax_bytes = 9\n")
+    (tmp_path / "room.toml").write_text("[runtime]\nthreads = 4\n[outbox]\nmax_bytes = 16384\n")
     text = 'extends = ["site.toml", "room.toml"]\n' + BASE
     config = load(tmp_path, text).config
     assert (config.device.group, config.device.id) == ("hall", "d1")
-    assert (config.runtime.threads, config.outbox.max_bytes) == (4, 9)
+    assert (config.runtime.threads, config.outbox.max_bytes) == (4, 16384)
     assert [s.name for s in config.source] == ["imu0"]
     other = SOURCE.replace("imu0", "mic0")
     assert [s.name for s in load(tmp_path, text + other).config.source] == ["mic0"]
@@ -323,6 +323,10 @@ def test_capture_is_off_until_a_table_says_what_to_keep(tmp_path: Path) -> None:
         ("[capture]\ndrifted = true\n", "5:1: capture.path: is missing"),
         ("[telemetry]\nevery_s = -1\n", "6:1: telemetry.every_s: -1"),
         ("[telemetry]\nevery = 1\n", "6:1: telemetry.every: unknown key"),
+        (
+            "[outbox]\nmax_bytes = 400\n",
+            "6:1: outbox.max_bytes: 400, expected 0, or at",
+        ),
     ],
 )
 def test_table_that_says_nothing_useful_is_refused(
