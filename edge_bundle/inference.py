@@ -41,14 +41,16 @@ class Inference:
         self.decider = Decider(decision, manifest.scores_shapes) if decision else None
         """Judges the windows in turn; None where the bundle has no decision."""
         self._taken: Array | None = None
-        """The last window's features."""
+        """The last window's features, where there are any."""
         self._spec = model.inputs[manifest.window_input]
         self._input = model.input(manifest.window_input)
         self._encode = Coder(self._spec).encode
         self.window: Float32Array | None = None
         """The model's own memory, [window, channels], where it takes windows as they are: what is
-        written there needs no copy."""
-        if stream is not None and not manifest.features and self._spec.dtype == "float32":
+        written there needs no copy. None also where the decision compares what the model gives with
+        what it was given, which a runtime may overwrite."""
+        plain = not manifest.features and self._spec.dtype == "float32"
+        if stream is not None and plain and not (self.decider and self.decider.needs_input):
             self.window = self._input.reshape(stream.window, len(stream.channels))
         coders = [(Coder(model.outputs[i]), model.output(i)) for i in manifest.scores_outputs]
         parts = [coder.decode(codes).reshape(-1) for coder, codes in coders]

@@ -204,6 +204,20 @@ def test_reconstruction_is_of_what_the_features_gave() -> None:
 
 
 @pytest.mark.parametrize(("dtype", "scale"), [("float32", None), ("int8", 0.5)])
+def test_reconstruction_of_a_window_without_features_is_of_the_window(
+    dtype: str, scale: float | None
+) -> None:
+    model = HalfModel(dtype, scale)
+    stream = Stream(50.0, (Channel("a", "g"),), window=4, hop=4)
+    inference = Inference(half_manifest(model, stream=stream), model)
+    window = np.array([[1], [3], [5], [-9]], np.float32)
+    given = window if inference.window is None else inference.window
+    given[...] = window
+    assert inference.decide(given).score == np.mean(np.square([0.5, 1.5, 2.5, 4.5]))
+    assert inference.decide(np.zeros((4, 1), np.float32)).score == 0
+
+
+@pytest.mark.parametrize(("dtype", "scale"), [("float32", None), ("int8", 0.5)])
 def test_reconstruction_of_a_prepared_tensor_is_of_its_real_values(
     dtype: str, scale: float | None
 ) -> None:
