@@ -18,7 +18,6 @@ TIMEX_BYTES = 512
 
 NS_PER_S: Final = 1_000_000_000
 NS_PER_MS: Final = 1_000_000
-NEVER: Final = -(1 << 63), ""
 MILLISECONDS: Final = tuple(f".{ms:03d}Z" for ms in range(1000))
 """What ends a time; to write it anew takes as long as all the rest of ``stamp``."""
 
@@ -49,8 +48,8 @@ class WallClock:
         self._next_ns = 0
         self._offset_ns = 0
         self._state: Clock = "unsynced"
-        self._second = NEVER
-        """When the last one that was asked for began, and how it is written."""
+        self._second = 0, "1970-01-01T00:00:00", 0
+        """When the last one that was asked for began, how it is written, and by which offset."""
 
     def utc(self, at_ns: int) -> str:
         """Return the UTC time, RFC 3339 with milliseconds, of a monotonic time."""
@@ -65,11 +64,13 @@ class WallClock:
         now_ns = self._monotonic_ns()
         if now_ns >= self._next_ns:
             self._refresh(now_ns)
-        begin_ns, text = self._second  # once: another thread may replace it
-        if not 0 <= (within_ns := at_ns - begin_ns) < NS_PER_S:
-            second, within_ns = divmod(at_ns + self._offset_ns, NS_PER_S)
+        # Once: another thread may replace them.
+        offset_ns, (begin_ns, text, known_ns) = self._offset_ns, self._second
+        within_ns = at_ns - begin_ns
+        if known_ns != offset_ns or not 0 <= within_ns < NS_PER_S:
+            second, within_ns = divmod(at_ns + offset_ns, NS_PER_S)
             text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-            self._second = at_ns - within_ns, text
+            self._second = at_ns - within_ns, text, offset_ns
         return text + MILLISECONDS[within_ns // NS_PER_MS], self._state
 
     def now(self) -> str:
@@ -78,7 +79,6 @@ class WallClock:
 
     def _refresh(self, now_ns: int) -> None:
         self._offset_ns = self._wall_ns() - now_ns
-        self._second = NEVER
         if self._synchronised():
             self._was_synced, self._state = True, "synced"
         else:

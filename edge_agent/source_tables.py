@@ -56,7 +56,7 @@ class Replay(Struct, frozen=True, kw_only=True, tag_field="kind", tag="replay"):
     name: Identifier
     path: str
     factor: PositiveFloat | Literal["max"] = 1.0
-    """How many times faster than the true rate; ``max``: as fast as the models take it."""
+    """How many times faster than the true rate; ``max``: as fast as models and broker take it."""
     channel: Annotated[int, Meta(ge=0)] | Literal["mean"] | None = None
     """Of a ``.wav``: the one channel to take, or the mean of all."""
     loop: bool = False

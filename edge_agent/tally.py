@@ -1,7 +1,6 @@
 """What one model on one stream comes to, counted in memory of fixed size. Pure.
 
-The worker counts and another thread reads: counts only grow, so that a reader who comes while it
-does is a few windows behind, and has them the next time.
+The worker counts and another thread reads, again where the worker came in between.
 """
 
 from math import log2
@@ -74,6 +73,8 @@ class Tally(Struct):
     _e2e: Histogram = field(default_factory=Histogram)
     _unsorted: list[int] = field(default_factory=list)
     """Of the last windows, both durations in turn."""
+    _turn: int = 0
+    """Odd while durations are on their way from there into the bins."""
 
     def add(self, infer_ns: int, e2e_ns: int) -> None:
         """Count a prediction."""
@@ -81,16 +82,20 @@ class Tally(Struct):
         unsorted = self._unsorted
         unsorted += (infer_ns, e2e_ns)
         if len(unsorted) >= UNSORTED:
-            # Taken out first: a reader who comes now finds them nowhere, and the next time there.
+            self._turn += 1
             self._unsorted = []
             _sort_in(unsorted, self._infer, self._e2e)
+            self._turn += 1
 
     def read(self) -> tuple[Histogram, Histogram]:
         """Return copies of what the model's part and the whole of each prediction took."""
-        infer, e2e = self._infer.copy(), self._e2e.copy()
-        unsorted = self._unsorted
-        _sort_in(unsorted[: len(unsorted) // 2 * 2], infer, e2e)
-        return infer, e2e
+        while True:
+            turn = self._turn
+            infer, e2e = self._infer.copy(), self._e2e.copy()
+            unsorted = self._unsorted[:]
+            if turn == self._turn and turn % 2 == 0:
+                _sort_in(unsorted, infer, e2e)
+                return infer, e2e
 
 
 def _sort_in(unsorted: list[int], infer: Histogram, e2e: Histogram) -> None:

@@ -35,7 +35,8 @@ def end_command(
     try:
         with _end_in_order():
             code = work()
-        sys.stdout.flush()
+        if sys.stdout is not None:  # it may have been closed before we began
+            sys.stdout.flush()
     except KeyboardInterrupt:
         # Python remembers an interrupt that went through ``exec`` of a text, such as a dataclass
         # being defined, and ``python -m`` ends by the signal in spite of our exit code. The next

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from datetime import datetime, timezone
 
 import pytest
@@ -112,6 +113,24 @@ def test_other_thread_never_sees_a_clock_that_is_half_set() -> None:
 
     clock = WallClock(lambda: True, lambda: 0, wall_ns)
     assert clock.utc(0) == seen[1] == "2026-11-02T10:15:30.000Z"
+
+
+def test_second_that_another_thread_began_before_the_clock_was_set_is_not_used_after(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The clock is set, and that is seen, while the first one is still writing its second."""
+    world, real = World(), time.strftime
+
+    def strftime(form: str, of: time.struct_time) -> str:
+        monkeypatch.setattr(time, "strftime", real)
+        world.wall_ns += 3600 * REFRESH_NS
+        world.pass_ns(REFRESH_NS)
+        world.clock.utc(world.monotonic_ns)
+        return real(form, of)
+
+    monkeypatch.setattr(time, "strftime", strftime)
+    world.clock.utc(world.monotonic_ns)
+    assert world.clock.utc(world.monotonic_ns) == "2026-11-02T11:15:31.000Z"
 
 
 def test_kernel_is_asked_without_starting_a_program() -> None:

@@ -1,5 +1,8 @@
 """Durations are counted in memory of fixed size, and their quantiles are near the truth."""
 
+import sys
+import threading
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -51,7 +54,7 @@ def test_nothing_counted_has_no_quantile() -> None:
     assert (Histogram().mean_ns(), Histogram().quantile_ns(0.99)) == (0, 0)
 
 
-@given(st.lists(st.tuples(st.integers(-9, 10**12), st.integers(-9, 10**12)), max_size=UNSORTED))
+@given(st.lists(st.tuples(st.integers(-9, 10**12), st.integers(-9, 10**12)), max_size=3 * UNSORTED))
 def test_tally_has_every_duration_once_whenever_it_is_read(pairs: list[tuple[int, int]]) -> None:
     tally = Tally()
     for n, (infer_ns, e2e_ns) in enumerate(pairs, 1):
@@ -61,3 +64,27 @@ def test_tally_has_every_duration_once_whenever_it_is_read(pairs: list[tuple[int
             assert infer.counts == counted([i for i, _ in pairs[:n]]).counts
             assert e2e.counts == counted([e for _, e in pairs[:n]]).counts
             assert (tally.windows, e2e.total_ns) == (n, sum(e for _, e in pairs[:n]))
+
+
+def test_tally_that_is_read_while_it_counts_only_grows() -> None:
+    tally, stop = Tally(), threading.Event()
+
+    def count() -> None:
+        while not stop.is_set():
+            tally.add(1000, 2000)
+
+    counting = threading.Thread(target=count)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        counting.start()
+        infer, e2e = tally.read()
+        for _ in range(300):
+            infer_before, e2e_before = infer, e2e
+            infer, e2e = tally.read()
+            assert min(infer.since(infer_before).counts) >= 0
+            assert sum(e2e.since(e2e_before).counts) == sum(infer.since(infer_before).counts)
+    finally:
+        stop.set()
+        counting.join()
+        sys.setswitchinterval(interval)

@@ -164,6 +164,25 @@ def test_what_a_signal_did_before_a_command_it_does_after_it(
         signal.signal(signal.SIGTERM, found)
 
 
+@pytest.mark.parametrize(("word", "code"), [("end", 0), ("nothing", 2)])
+def test_output_that_was_closed_before_is_no_error(word: str, code: int) -> None:
+    script = f"""
+import click, sys
+from edge_bundle.command import run_command
+@click.group()
+def group(): pass
+@group.command()
+def end(): pass
+sys.stdout, sys.argv = None, ["edge-x", {word!r}]
+run_command(group, "edge-x")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("lines", [1, 100_000])
 def test_reader_that_goes_away_is_no_error(lines: int) -> None:
     code = f"""
