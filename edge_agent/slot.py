@@ -20,6 +20,7 @@ from edge_agent.sharing import Share, Sharing
 from edge_agent.tally import Tally
 from edge_agent.telling import Note, Teller
 from edge_bundle.archive import Bundle
+from edge_bundle.decision.certainty import rate_certainty
 from edge_bundle.decision.outcome import Decision
 from edge_bundle.drift import Drift
 from edge_bundle.errors import ArtifactRefused
@@ -247,7 +248,8 @@ class Slot:
                     return None
                 continue
             if drift is not None:
-                drift.push(reader.window, decision.score)
+                certainty = rate_certainty(running.bundle.manifest.decision, decision)
+                drift.push(reader.window, decision.score if certainty is None else certainty)
             if self.keep is not None:
                 drifted = drift is not None and drift.drifted
                 self.keep(self.model, running.bundle.manifest, reader.window, decision, drifted)

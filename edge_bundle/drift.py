@@ -1,9 +1,10 @@
 """Whether what a model sees and says is still what it was built on, without a label. Pure.
 
 Inputs: the population stability index of each channel against the calibration windows. Output: the
-Page-Hinkley test on the score of the best label. Both take the same time for every window.
+Page-Hinkley test on how sure the answers are. Both take about the same time for every window.
 """
 
+from math import sqrt
 from typing import Final
 
 import numpy as np
@@ -22,6 +23,19 @@ LEAST_SHARE: Final = 1e-3
 """A bin that nothing fell into counts as so much, or the index would be infinite."""
 PSI_DRIFTED: Final = 0.25
 """The usual reading: below 0.1 nothing, up to 0.25 a little, above it another population."""
+
+BATCH: Final = 64
+"""Windows of which one mean is made: neighbours say much the same."""
+LEARNED: Final = 30
+"""Means that say what is usual of a model's scores."""
+LEAST_SPREAD: Final = 0.05
+"""Of the usual mean: scores that hardly move differ by so much without having changed."""
+MOST_OFF: Final = 3.0
+"""Standard deviations that one mean counts for at most: an event is no change, what stays is."""
+UNCHANGED: Final = 0.5
+"""Standard deviations that a mean may be off for ever."""
+CHANGED: Final = 30.0
+"""Standard deviations off, summed up, that are a change: twelve means far off, more nearer by."""
 
 
 class StabilityIndex:
@@ -135,22 +149,73 @@ class PageHinkley:
         self._least_up, self._most_down = float("inf"), -1.0
 
 
+class ScoreChanges:
+    """Finds that what a model answers is not as sure as it was, or surer, whatever the unit.
+
+    Page-Hinkley's test takes means of a batch of windows, in standard deviations of the first ones
+    after the start or after the last change. What comes and goes within some minutes of windows,
+    as speech does or an event, is no change.
+    """
+
+    def __init__(self) -> None:
+        self._test = PageHinkley(CHANGED, UNCHANGED, least=LEARNED)
+        self._usual: list[float] = []
+        self._mean = self._spread = 0.0
+        self._sum, self._n = 0.0, 0
+
+    @property
+    def statistic(self) -> float:
+        """Of the test, in standard deviations; a change is found above ``CHANGED``."""
+        return self._test.statistic
+
+    @property
+    def changes(self) -> int:
+        """How many were found."""
+        return self._test.changes
+
+    def push(self, value: float) -> None:
+        """Take how sure the next window's answer is."""
+        self._sum += value
+        self._n += 1
+        if self._n < BATCH:
+            return
+        mean = self._sum / self._n
+        self._sum, self._n = 0.0, 0
+        if len(self._usual) < LEARNED:
+            self._usual.append(mean)
+            if len(self._usual) == LEARNED:
+                self._learn()
+        elif self._judge(mean):
+            self._usual.clear()
+
+    def _learn(self) -> None:
+        self._mean = sum(self._usual) / LEARNED
+        variance = sum((m - self._mean) ** 2 for m in self._usual) / (LEARNED - 1)
+        self._spread = max(sqrt(variance), LEAST_SPREAD * abs(self._mean)) or 1.0
+        for mean in self._usual:
+            self._judge(mean)
+
+    def _judge(self, mean: float) -> bool:
+        off = (mean - self._mean) / self._spread
+        return self._test.push(max(-MOST_OFF, min(MOST_OFF, off)))
+
+
 class Drift(Struct, frozen=True):
     """How far what a model sees and says is from what it was built on."""
 
     channels: tuple[str, ...]
     index: StabilityIndex | None
     """None where the bundle has no reference."""
-    scores: PageHinkley
+    scores: ScoreChanges
 
-    def push(self, window: Float32Array, score: float) -> None:
-        """Look at one window and at the score of its best label."""
+    def push(self, window: Float32Array, certainty: float) -> None:
+        """Look at one window, and at how sure its answer is."""
         if self.index is not None:
             self.index.push(window)
-        self.scores.push(score)
+        self.scores.push(certainty)
 
     @property
     def drifted(self) -> bool:
-        """Whether the inputs are another population now, or the score has changed."""
+        """Whether the inputs are another population now, or the scores changed since the start."""
         inputs = self.index is not None and max(self.index.values, default=0.0) > PSI_DRIFTED
         return inputs or self.scores.changes > 0

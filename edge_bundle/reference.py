@@ -3,7 +3,7 @@
 import io
 
 from edge_bundle.archive import Bundle
-from edge_bundle.drift import Drift, PageHinkley, StabilityIndex
+from edge_bundle.drift import Drift, ScoreChanges, StabilityIndex
 from edge_bundle.errors import BundleRefused
 from edge_bundle.npz import load_npz
 
@@ -30,4 +30,4 @@ def watch_drift(bundle: Bundle) -> Drift:
                 raise BundleRefused(
                     f"{where}: {index.channels} channels, the stream has {len(channels)}"
                 )
-    return Drift(channels, index, PageHinkley())
+    return Drift(channels, index, ScoreChanges())

@@ -272,7 +272,8 @@ class DriftReport(Struct, frozen=True):
     channel: str
     """Which that is."""
     score_statistic: float
-    """Of the Page-Hinkley test on the score of the best label."""
+    """Of the Page-Hinkley test on how sure the answers are, in standard deviations of what was
+    usual; 0 for the 1,920 windows that say what that is."""
     score_changes: Count
     """How often that found a change since the model was loaded."""
     drifted: bool

@@ -8,7 +8,7 @@ import pytest
 from edge_agent.clock import WallClock
 from edge_agent.process import read_process
 from edge_agent.telemetry import TelemetryThread
-from edge_bundle.drift import Drift, PageHinkley
+from edge_bundle.drift import Drift, ScoreChanges
 from edge_wire.broker import Broker
 from edge_wire.link import Handlers, Link
 from edge_wire.messages import Telemetry, decode, encode
@@ -49,7 +49,7 @@ def test_counts_grow_from_message_to_message_and_spreads_are_of_the_period() -> 
 
 def test_drift_is_told_and_nothing_is_where_nothing_runs() -> None:
     loaded = echo(10, 10)
-    loaded.drift = Drift(("a",), None, PageHinkley())
+    loaded.drift = Drift(("a",), None, ScoreChanges())
     bench = Bench(loaded=loaded)
     bench.push(20)
     bench.work()

@@ -10,7 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from convert.products.evidence import pack_reference
-from edge_bundle.drift import BLOCK, PSI_DRIFTED, ROWS, Drift, PageHinkley, StabilityIndex
+from edge_bundle.drift import (
+    BLOCK,
+    PSI_DRIFTED,
+    ROWS,
+    Drift,
+    PageHinkley,
+    ScoreChanges,
+    StabilityIndex,
+)
 from edge_bundle.errors import BundleRefused
 from edge_bundle.tensor import Array, Float32Array
 
@@ -135,14 +143,51 @@ def test_steady_scores_are_no_change_and_a_fall_is_one() -> None:
     assert test.changes == 1
 
 
+def talk(rng: random.Random, windows: int) -> list[float]:
+    """Return how sure something hears speech: sentences and pauses of some seconds, at 31 Hz."""
+    values: list[float] = []
+    while len(values) < windows:
+        speaks = len(values) % 2 == 0
+        mean, lasts = 0.97 if speaks else 0.8, rng.randrange(20, 160)
+        values += [min(1.0, max(0.5, rng.gauss(mean, 0.1))) for _ in range(lasts)]
+    return values[:windows]
+
+
+def silence(rng: random.Random, windows: int) -> list[float]:
+    """Return how sure a wake word is that it was not said, but now and then."""
+    return [0.6 if rng.random() < 0.002 else 0.999 for _ in range(windows)]
+
+
+def errors(rng: random.Random, windows: int) -> list[float]:
+    """Return anomaly scores in a unit of their own, with some large ones."""
+    return [rng.lognormvariate(6, 0.6) * (20 if rng.random() < 0.01 else 1) for _ in range(windows)]
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("usual", [talk, silence, errors])
+def test_scores_as_usual_are_no_change_and_those_that_stay_others_are_one(
+    usual: Callable[[random.Random, int], list[float]], seed: int
+) -> None:
+    rng, scores = random.Random(seed), ScoreChanges()
+    for value in usual(rng, 40_000):
+        scores.push(value)
+    assert scores.changes == 0
+    for value in usual(rng, 6_000):
+        scores.push(value * 0.6)
+    assert scores.changes == 1
+    for value in usual(rng, 20_000):
+        scores.push(value * 0.6)
+    assert scores.changes == 1, "what is usual was learned anew"
+
+
 def test_drift_is_of_inputs_or_of_scores() -> None:
-    assert not Drift(("a", "b", "c"), None, PageHinkley()).drifted
-    inputs = Drift(("a", "b", "c"), watching(draw(0, 50)), PageHinkley())
+    assert not Drift(("a", "b", "c"), None, ScoreChanges()).drifted
+    inputs = Drift(("a", "b", "c"), watching(draw(0, 50)), ScoreChanges())
     for window in draw(1, 200, shift=3.0):
         inputs.push(window, 0.9)
     assert inputs.drifted
-    scores = Drift(("a", "b", "c"), watching(draw(0, 50)), PageHinkley())
-    for number, window in enumerate(draw(1, 300)):
-        scores.push(window, 0.9 if number < 150 else 0.5)
+    scores = Drift(("a", "b", "c"), watching(draw(0, 50)), ScoreChanges())
+    for number, window in enumerate(draw(1, 3200)):
+        scores.push(window, 0.9 if number < 2000 else 0.5)
     assert scores.drifted
-    assert scores.scores.changes > 0
+    assert scores.scores.changes == 1
