@@ -226,7 +226,10 @@ def _read_csv(file: Path, stream: Stream | None) -> Recording:
     from edge_bundle.table import read_table  # as the other kinds: where there is one
 
     table = read_table(file, [c.name for c in stream.channels] if stream else None)
-    timing = UNTIMED if table.times_s is None else read_times(table.times_s)
+    try:
+        timing = UNTIMED if table.times_s is None else read_times(table.times_s)
+    except ValueError as error:
+        raise RecordingRefused(f"{file}: {error}") from None
     samples, rate_hz = _as_float32(table.values), timing.rate_hz
     return Recording(str(file), samples, table.names, rate_hz, table.codes, table.labels, timing)
 

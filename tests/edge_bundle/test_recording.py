@@ -266,6 +266,12 @@ def test_clock_that_is_set_back_a_day_ends_a_run_and_keeps_every_sample(tmp_path
     np.testing.assert_array_equal(read.samples[:, 0], np.arange(30))
 
 
+@pytest.mark.parametrize("step_ms", [-100, -500])
+def test_table_sorted_newest_first_is_refused(tmp_path: Path, step_ms: int) -> None:
+    message = refusal(table(tmp_path, np.arange(30) * step_ms))
+    assert "the time goes back at 29 of 29 steps: sort the rows by it, oldest first" in message
+
+
 def test_equal_times_are_kept_in_order_and_counted(tmp_path: Path) -> None:
     times = np.arange(30) * 100
     times[7] = times[6]
