@@ -24,7 +24,7 @@ UNITS_S: Final = {"time_s": 1.0, "time_ms": 1e-3, "time_us": 1e-6, "time_ns": 1e
 TIMESTAMP: Final = "timestamp"
 LABEL: Final = "label"
 EPOCH_S: Final = (1e8, 1e11)
-"""What a time since 1970 in seconds is within: the years 1973 to 5138."""
+"""What a number of seconds since 1970 is within: the years 1973 to 5138. A date may be any."""
 
 
 BLOCK: Final = 1024
@@ -103,16 +103,25 @@ class _Rows:
         self._values, self._times, self._codes = array("d"), array("d"), array("q")
         self._seen = _Codes()
         self._count = 0
+        self.dated: bool | None = None
+        """Whether the first time stamp is ISO 8601, as all must be then; None where none is."""
 
     def extend(self, rows: list[list[str]]) -> None:
         """Read rows.
 
-        Raises: ValueError, IndexError: in one of them is no number, or no finite time.
+        Raises: ValueError, IndexError: in one of them is no number, no finite time, or a date
+            among numbers.
         """
         columns, instant = self._columns, self._instant
         self._values.extend(float(row[i]) for row in rows for i in columns.values)
         if columns.timed:
-            self._times.extend(float(instant(row[columns.time])) for row in rows)
+            stamps = [instant(row[columns.time]) for row in rows]
+            self._times.extend(map(float, stamps))
+            if columns.timed == TIMESTAMP and stamps:
+                dated = [isinstance(stamp, float) for stamp in stamps]
+                self.dated = dated[0] if self.dated is None else self.dated
+                if (not self.dated) in dated:
+                    raise ValueError
             if not all(map(isfinite, self._times[self._count :])):
                 raise ValueError
         if (at := columns.label) is not None:
@@ -139,7 +148,9 @@ class _Rows:
         if timed is None:
             return Table(names, values, codes, labels, None)
         stamps = np.asarray(self._times)
-        unit_s = UNITS_S[timed] if timed in UNITS_S else _epoch_unit(file, stamps)
+        unit_s = UNITS_S[timed] if timed in UNITS_S else 1.0
+        if timed == TIMESTAMP and not self.dated:
+            unit_s = _epoch_unit(file, stamps)
         # From the first on: a double has no room for a microsecond beside 50 years.
         return Table(names, values, codes, labels, (stamps - stamps[:1]) * unit_s)
 
@@ -153,12 +164,14 @@ def _read_rows(
         try:
             read.extend([row for row in block if row])  # an empty line is no row
         except (ValueError, IndexError):
-            _find_wrong(file, block, line, columns)
+            _find_wrong(file, block, line, columns, read.dated)
         line = next_line()
     return read.table(file)
 
 
-def _find_wrong(file: Path, block: list[list[str]], line: int, columns: _Columns) -> NoReturn:
+def _find_wrong(
+    file: Path, block: list[list[str]], line: int, columns: _Columns, dated: bool | None
+) -> NoReturn:
     """Refuse the first cell that is not what its column needs."""
     for row in block:
         where = f"{file}: line {line}, column "
@@ -170,6 +183,11 @@ def _find_wrong(file: Path, block: list[list[str]], line: int, columns: _Columns
             time = _instant(cell) if columns.timed == TIMESTAMP else cell
             if not isfinite(_number(where, columns.timed, time)):
                 raise RecordingRefused(f"{where}{columns.timed}: {cell!r}, expected a time")
+            if columns.timed == TIMESTAMP and isinstance(time, float) is not dated:
+                kind = "ISO 8601" if dated else "a number"
+                raise RecordingRefused(
+                    f"{where}{columns.timed}: {cell!r}, expected {kind} as in the rows above"
+                )
     raise AssertionError("no cell is wrong")
 
 

@@ -290,6 +290,9 @@ def test_equal_times_are_kept_in_order_and_counted(tmp_path: Path) -> None:
         ("timestamp", [f"{1_657_533_977 + n / 10}" for n in range(8)]),
         ("timestamp", [f"2022-07-11T10:06:17.{n}00000Z" for n in range(8)]),
         ("timestamp", [f"2022-07-11 10:06:17.{n}00000" for n in range(8)]),
+        ("timestamp", [f"1970-01-01 00:04:40.{n}00000" for n in range(8)]),
+        ("timestamp", [f"1969-12-31T23:59:59.{n}00000Z" for n in range(8)]),
+        ("timestamp", [f"0001-01-01T00:00:00.{n}00000+23:59" for n in range(8)]),
     ],
 )
 def test_time_is_read_in_every_unit(tmp_path: Path, name: str, cells: list[str]) -> None:
@@ -308,6 +311,21 @@ def test_time_is_read_in_every_unit(tmp_path: Path, name: str, cells: list[str])
 )
 def test_time_that_is_none_is_refused(tmp_path: Path, name: str, cell: str, message: str) -> None:
     assert message in refusal(table(tmp_path, [cell] * 4, name=name))
+
+
+@pytest.mark.parametrize(
+    ("first", "other", "kind"),
+    [("2022-07-11 10:06:17", "1657533978", "ISO 8601"), ("1657533978", "2022-07-11", "a number")],
+)
+@pytest.mark.parametrize("before", [1, 5000])
+def test_dates_among_numbers_are_refused(
+    tmp_path: Path, first: str, other: str, kind: str, before: int
+) -> None:
+    message = refusal(table(tmp_path, [first] * before + [other], name="timestamp"))
+    assert (
+        f"line {before + 2}, column timestamp: {other!r}, expected {kind} as in the rows above"
+        in message
+    )
 
 
 def test_window_that_no_run_can_fill_is_refused(tmp_path: Path) -> None:
