@@ -6,6 +6,7 @@ The time of a sample is in a column ``time_s``, ``time_ms``, ``time_us``, ``time
 
 import csv
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timezone
 from itertools import islice
@@ -73,25 +74,40 @@ def read_table(file: Path, wanted: Sequence[str] | None) -> Table:
     try:
         with file.open(newline="", encoding="utf-8-sig") as text:
             rows = csv.reader(text)
-            header = next(rows, [])
-            at = {name: i for i, name in enumerate(header)}
-            others = [h for h in header if h not in {*UNITS_S, TIMESTAMP, LABEL}]
-            names = list(others if wanted is None else wanted)
-            if missing := [n for n in names if n not in at]:
-                raise RecordingRefused(
-                    f"{file}: no column {missing[0]!r}; the header has {', '.join(header)}"
-                )
-            timed = next((c for c in (*UNITS_S, TIMESTAMP) if c in at), None)
-            columns = _Columns(
-                tuple(names),
-                tuple(at[n] for n in names),
-                timed,
-                at[timed] if timed else 0,
-                at.get(LABEL),
-            )
+            columns = _read_header(file, next(rows, []), wanted)
             return _read_rows(file, rows, lambda: rows.line_num + 1, columns)
     except (UnicodeDecodeError, csv.Error) as error:
         raise RecordingRefused(f"{file}: not a readable .csv: {error}") from None
+
+
+def _read_header(file: Path, header: list[str], wanted: Sequence[str] | None) -> _Columns:
+    """Find the columns; those that nobody reads may have one name."""
+    at = {name: i for i, name in enumerate(header)}
+    others = [h for h in header if h not in {*UNITS_S, TIMESTAMP, LABEL}]
+    names = others if wanted is None else list(wanted)
+    if missing := [n for n in names if n not in at]:
+        raise RecordingRefused(
+            f"{file}: no column {missing[0]!r}; the header has {', '.join(header)}"
+        )
+    times = [c for c in (*UNITS_S, TIMESTAMP) if c in at]
+    if len(times) > 1:
+        raise RecordingRefused(
+            f"{file}: the header has {' and '.join(times)}: leave one column of time"
+        )
+    counts = Counter(header)
+    if twice := [n for n in dict.fromkeys((*times, *names, LABEL)) if counts[n] > 1]:
+        raise RecordingRefused(
+            f"{file}: the header has {', '.join(map(repr, twice))} more than once: "
+            "leave one column of each name"
+        )
+    timed = times[0] if times else None
+    return _Columns(
+        tuple(names),
+        tuple(at[n] for n in names),
+        timed,
+        at[timed] if timed else 0,
+        at.get(LABEL),
+    )
 
 
 class _Rows:

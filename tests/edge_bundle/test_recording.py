@@ -114,6 +114,14 @@ def test_csv_of_a_spreadsheet_is_read(tmp_path: Path, encoding: str) -> None:
         ("", "no column 'a'; the header has "),
         ("a,c\n1,2\n", "no column 'b'; the header has a, c"),
         ("1,2\n3,4\n", "no column 'a'"),
+        ("a,b,a\n" + "1,2,3\n" * 4, "the header has 'a' more than once: leave one column of"),
+        ("b,a,b,a\n" + "1,2,3,4\n" * 4, "the header has 'a', 'b' more than once"),
+        ("a,b,label,label\n" + "1,2,x,y\n" * 4, "the header has 'label' more than once"),
+        ("time_s,time_s,a,b\n" + "1,2,3,4\n" * 4, "the header has 'time_s' more than once"),
+        (
+            "timestamp,time_s,time_ms,a,b\n" + "1,2,3,4,5\n" * 4,
+            "the header has time_s and time_ms and timestamp: leave one column of time",
+        ),
         ("a,b\n1,2\n1,x\n", "line 3, column b: 'x', expected a number"),
         ("a,b\n1\n", "line 2, column b: None, expected a number"),
         ("a,b\n", "0 samples, one window needs 4"),
@@ -128,6 +136,12 @@ def test_csv_of_a_spreadsheet_is_read(tmp_path: Path, encoding: str) -> None:
 )
 def test_wrong_csv_is_refused_with_line_and_column(tmp_path: Path, text: str, message: str) -> None:
     assert message in refusal(csv(tmp_path, text))
+
+
+def test_columns_that_nobody_reads_may_have_one_name(tmp_path: Path) -> None:
+    text = "a,note,b,note,,\n" + "1,x,2,y,,\n" * 4
+    (read,) = read_recordings(csv(tmp_path, text), STREAM)
+    assert read.samples.tolist() == [[1, 2]] * 4
 
 
 def test_labels_and_values_of_a_long_csv_stay_together(tmp_path: Path) -> None:
