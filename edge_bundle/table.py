@@ -37,7 +37,7 @@ class Table(Struct, frozen=True):
 
     names: tuple[str, ...]
     values: npt.NDArray[np.float64]
-    """float64 [samples, names]."""
+    """float64 [samples, names]; each is finite as float32 too."""
     codes: npt.NDArray[np.int64]
     """[samples], an index into ``labels`` or ``UNLABELLED``."""
     labels: tuple[str, ...]
@@ -62,6 +62,10 @@ class _Columns(Struct, frozen=True):
     timed: str | None
     time: int
     label: int | None
+    count: int
+    """Of the header."""
+    needed: int
+    """What a row must have of them: its label may be missing."""
 
 
 def read_table(file: Path, wanted: Sequence[str] | None) -> Table:
@@ -74,14 +78,17 @@ def read_table(file: Path, wanted: Sequence[str] | None) -> Table:
     try:
         with file.open(newline="", encoding="utf-8-sig") as text:
             rows = csv.reader(text)
-            columns = _read_header(file, next(rows, []), wanted)
+            columns = _read_header(file, next(rows, None), wanted)
             return _read_rows(file, rows, lambda: rows.line_num + 1, columns)
     except (UnicodeDecodeError, csv.Error) as error:
         raise RecordingRefused(f"{file}: not a readable .csv: {error}") from None
 
 
-def _read_header(file: Path, header: list[str], wanted: Sequence[str] | None) -> _Columns:
+def _read_header(file: Path, header: list[str] | None, wanted: Sequence[str] | None) -> _Columns:
     """Find the columns; those that nobody reads may have one name."""
+    if not header:
+        what = "the file is empty" if header is None else "line 1 is empty"
+        raise RecordingRefused(f"{file}: {what}, expected a header with the names of the columns")
     at = {name: i for i, name in enumerate(header)}
     others = [h for h in header if h not in {*UNITS_S, TIMESTAMP, LABEL}]
     names = others if wanted is None else list(wanted)
@@ -101,13 +108,10 @@ def _read_header(file: Path, header: list[str], wanted: Sequence[str] | None) ->
             "leave one column of each name"
         )
     timed = times[0] if times else None
-    return _Columns(
-        tuple(names),
-        tuple(at[n] for n in names),
-        timed,
-        at[timed] if timed else 0,
-        at.get(LABEL),
-    )
+    values = tuple(at[n] for n in names)
+    time = at[timed] if timed else 0
+    needed = 1 + max((time, *values))
+    return _Columns(tuple(names), values, timed, time, at.get(LABEL), len(header), needed)
 
 
 class _Rows:
@@ -125,11 +129,14 @@ class _Rows:
     def extend(self, rows: list[list[str]]) -> None:
         """Read rows.
 
-        Raises: ValueError, IndexError: in one of them is no number, no finite time, or a date
-            among numbers.
+        Raises: ValueError, IndexError: in one of them is no finite number or time, or a date among
+            numbers.
         """
         columns, instant = self._columns, self._instant
-        self._values.extend(float(row[i]) for row in rows for i in columns.values)
+        values = array("d", (float(row[i]) for row in rows for i in columns.values))
+        if not _fit(values).all():
+            raise ValueError
+        self._values.extend(values)
         if columns.timed:
             stamps = [instant(row[columns.time]) for row in rows]
             self._times.extend(map(float, stamps))
@@ -164,7 +171,7 @@ class _Rows:
         if timed is None:
             return Table(names, values, codes, labels, None)
         stamps = np.asarray(self._times)
-        unit_s = UNITS_S[timed] if timed in UNITS_S else 1.0
+        unit_s = UNITS_S.get(timed, 1.0)
         if timed == TIMESTAMP and not self.dated:
             unit_s = _epoch_unit(file, stamps)
         # From the first on: a double has no room for a microsecond beside 50 years.
@@ -188,30 +195,46 @@ def _read_rows(
 def _find_wrong(
     file: Path, block: list[list[str]], line: int, columns: _Columns, dated: bool | None
 ) -> NoReturn:
-    """Refuse the first cell that is not what its column needs."""
+    """Refuse the first row that is not what its columns need."""
     for row in block:
-        where = f"{file}: line {line}, column "
+        if row:
+            _check_row(f"{file}: line {line}", row, columns, dated)
         line += 1 + sum(cell.count("\n") for cell in row)  # within quotes
-        for name, at in zip(columns.names, columns.values, strict=True) if row else ():
-            _number(where, name, row[at] if at < len(row) else None)
-        if columns.timed and row:
-            cell = row[columns.time] if columns.time < len(row) else None
-            time = _instant(cell) if columns.timed == TIMESTAMP else cell
-            if not isfinite(_number(where, columns.timed, time)):
-                raise RecordingRefused(f"{where}{columns.timed}: {cell!r}, expected a time")
-            if columns.timed == TIMESTAMP and isinstance(time, float) is not dated:
-                kind = "ISO 8601" if dated else "a number"
-                raise RecordingRefused(
-                    f"{where}{columns.timed}: {cell!r}, expected {kind} as in the rows above"
-                )
     raise AssertionError("no cell is wrong")
+
+
+def _check_row(where: str, row: list[str], columns: _Columns, dated: bool | None) -> None:
+    if len(row) < columns.needed:
+        few = f"{len(row)} column{'s' if len(row) > 1 else ''}"
+        raise RecordingRefused(f"{where}: {few}, the header has {columns.count}")
+    for name, at in zip(columns.names, columns.values, strict=True):
+        number = _number(where, name, row[at])
+        if not _fit([number]).all():
+            kind = "at most 3.4e38 in size" if isfinite(number) else "a finite number"
+            raise RecordingRefused(f"{where}, column {name}: {row[at]!r}, expected {kind}")
+    if columns.timed:
+        cell = row[columns.time]
+        time = _instant(cell) if columns.timed == TIMESTAMP else cell
+        place = f"{where}, column {columns.timed}: {cell!r}"
+        if not isfinite(_number(where, columns.timed, time)):
+            raise RecordingRefused(f"{place}, expected a time")
+        if columns.timed == TIMESTAMP and isinstance(time, float) is not dated:
+            kind = "ISO 8601" if dated else "a number"
+            raise RecordingRefused(f"{place}, expected {kind} as in the rows above")
+
+
+def _fit(values: Sequence[float]) -> npt.NDArray[np.bool_]:
+    """Tell which are finite as the float32 that they become."""
+    with np.errstate(over="ignore"):
+        fit: npt.NDArray[np.bool_] = np.isfinite(np.asarray(values, np.float64).astype(np.float32))
+    return fit
 
 
 def _number(where: str, column: str, cell: Any) -> float:
     try:
         return float(cell)
-    except (TypeError, ValueError):
-        raise RecordingRefused(f"{where}{column}: {cell!r}, expected a number") from None
+    except ValueError:
+        raise RecordingRefused(f"{where}, column {column}: {cell!r}, expected a number") from None
 
 
 def _instant(cell: Any) -> Any:

@@ -172,7 +172,11 @@ def test_sound_is_replayed_as_the_same_samples_of_a_npz(tmp_path: Path) -> None:
         ("r.wav", make_wav(b"\0" * 4800, 6, 8000, 16), "8000 Hz, the stream has 50 Hz"),
         ("r.wav", make_wav(b"\0" * 4800, 6, 50, 16)[:-12], "cut off: it says 4800 bytes"),
         ("r.wav", b"RIFF", "no WAV file"),
-        ("r.csv", b"ax,ay,az,wx,wy,wz\n" + b"1,2,3,nan,5,6\n" * 200, "channel wx: nan, expected"),
+        (
+            "r.csv",
+            b"ax,ay,az,wx,wy,wz\n" + b"1,2,3,nan,5,6\n" * 200,
+            "line 2, column wx: 'nan', ex",
+        ),
     ],
 )
 def test_recording_that_does_not_fit_is_refused_in_one_line(

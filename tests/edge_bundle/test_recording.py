@@ -111,7 +111,8 @@ def test_csv_of_a_spreadsheet_is_read(tmp_path: Path, encoding: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "no column 'a'; the header has "),
+        ("", "some.csv: the file is empty, expected a header"),
+        ("\na,b\n1,2\n", "line 1 is empty, expected a header"),
         ("a,c\n1,2\n", "no column 'b'; the header has a, c"),
         ("1,2\n3,4\n", "no column 'a'"),
         ("a,b,a\n" + "1,2,3\n" * 4, "the header has 'a' more than once: leave one column of"),
@@ -123,11 +124,14 @@ def test_csv_of_a_spreadsheet_is_read(tmp_path: Path, encoding: str) -> None:
             "the header has time_s and time_ms and timestamp: leave one column of time",
         ),
         ("a,b\n1,2\n1,x\n", "line 3, column b: 'x', expected a number"),
-        ("a,b\n1\n", "line 2, column b: None, expected a number"),
+        ("a,b\n1\n", "line 2: 1 column, the header has 2"),
+        ("a,b,c,label\n" + "1,2,3\n" * 4 + "\n1,2\n1\n", "line 8: 1 column, the header has 4"),
+        ("a,b,time_s\n" + "1,2\n" * 4, "line 2: 2 columns, the header has 3"),
         ("a,b\n", "0 samples, one window needs 4"),
         ("a,b\n1,2\n1,2\n1,2\n", "3 samples, one window needs 4"),
-        ("a,b\n" + "1,2\n" * 3 + "1,nan\n", "sample 3, channel b: nan, expected a finite number"),
-        ("a,b\n" + "1e300,2\n" * 4, "sample 0, channel a: inf, expected a finite number"),
+        ("a,b\n" + "1,2\n" * 3 + "1,nan\n", "line 5, column b: 'nan', expected a finite number"),
+        ("a,b\n" + "1,2\n\n" * 3000 + "-inf,2\n", "line 6002, column a: '-inf', expected a fin"),
+        ("a,b\n" + "1e300,2\n" * 4, "line 2, column a: '1e300', expected at most 3.4e38 in si"),
         ("time_s,a,b\n0,1,1\n1,1,1\n2,1,1\n3,1,1\n", "1 Hz, the stream has 10 Hz"),
         ("a,b\n" + "1,2\n" * 3000 + "\n\n1,x\n" + "1,2\n" * 5, "line 3004, column b: 'x'"),
         ('a,b,c\n1,2,"x\ny"\n\n1,2\n,2\n', "line 6, column a: '', expected a number"),
@@ -142,6 +146,11 @@ def test_columns_that_nobody_reads_may_have_one_name(tmp_path: Path) -> None:
     text = "a,note,b,note,,\n" + "1,x,2,y,,\n" * 4
     (read,) = read_recordings(csv(tmp_path, text), STREAM)
     assert read.samples.tolist() == [[1, 2]] * 4
+
+
+def test_largest_float32_is_read(tmp_path: Path) -> None:
+    (read,) = read_recordings(csv(tmp_path, "a,b\n" + "3.4028235e38,-3.4028235e+38\n" * 4), STREAM)
+    assert read.samples[0].tolist() == [np.finfo(np.float32).max, np.finfo(np.float32).min]
 
 
 def test_labels_and_values_of_a_long_csv_stay_together(tmp_path: Path) -> None:
