@@ -193,7 +193,7 @@ NAN = np.where(np.arange(20).reshape(10, 2) == 7, np.nan, VALUES)
         ({"values": VALUES, "channels": ["b", "a"]}, "channels b, a, expected a, b"),
         ({"values": VALUES, "channels": "ab"}, "channels ab, expected a, b"),
         ({"values": VALUES, "rate_hz": 9.7}, "9.7 Hz, the stream has 10 Hz"),
-        ({"values": VALUES, "rate_hz": np.nan}, "nan Hz, the stream has 10 Hz"),
+        ({"values": VALUES, "rate_hz": np.nan}, "rate_hz: nan, expected a finite number > 0"),
         (
             {"values": NAN, "channels": ["a", "b"]},
             "sample 3, channel b: nan, expected a finite number",
