@@ -229,8 +229,9 @@ def test_missing_file_and_other_formats_are_named(tmp_path: Path) -> None:
     for missing in ("no.npz", "no.npz#0", "no/no.csv"):
         with pytest.raises(FileNotFoundError, match=f"{missing}: no such recording"):
             read_recordings(tmp_path / missing, STREAM)
-    with pytest.raises(FileNotFoundError):
-        read_recordings(tmp_path, STREAM)
+    for folder in (tmp_path, f"{tmp_path}/"):
+        with pytest.raises(IsADirectoryError, match="is a directory, expected a recording"):
+            read_recordings(folder, STREAM)
     other = tmp_path / "some.mp3"
     other.write_bytes(b"ID3")
     assert "expected a .npz, .csv or .wav file" in refusal(other)
