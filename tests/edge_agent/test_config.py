@@ -158,6 +158,18 @@ def test_every_profile_that_comes_along_can_be_extended(tmp_path: Path) -> None:
         assert (config.device.id, config.device.profile) == ("d1", name)
 
 
+def test_profile_that_is_found_twice_has_one_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = profile_names()
+    again = tmp_path / "firmware_configs"
+    again.mkdir()
+    for name in ("generic", "own"):
+        (again / f"{name}.toml").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert profile_names() == sorted([*before, "own"])
+
+
 def test_tables_are_merged_lists_are_replaced_and_the_nearest_file_wins(tmp_path: Path) -> None:
     (tmp_path / "site.toml").write_text(
         'extends = ["generic"]\n[device]\ngroup = "hall"\n[runtime]\nthreads = 3\n' + SOURCE
