@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from math import inf
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -42,7 +43,7 @@ def open_store(loaded: LoadedConfig) -> Store:
     except StoreInUse as error:
         raise loaded.error(("store", "path"), str(error)) from None
     except OSError as error:
-        raise loaded.error(("store", "path"), f"{error.filename}: {error.strerror}") from None
+        raise loaded.error(("store", "path"), _say(error)) from None
     return store
 
 
@@ -59,7 +60,17 @@ def open_collection(loaded: LoadedConfig, boot: str) -> "Collection | None":
     try:
         return Collection(table, loaded.resolve(table.path), boot)
     except OSError as error:
-        raise loaded.error(("capture", "path"), f"{error.filename}: {error.strerror}") from None
+        raise loaded.error(("capture", "path"), _say(error)) from None
+
+
+def _say(error: OSError) -> str:
+    """Say why a folder cannot be used; of a file in its place the system says that it exists."""
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        path = Path(error.filename)
+        for place in (path, *path.parents):
+            if place.is_file():
+                return f"{place}: is a file, expected a folder"
+    return f"{error.filename}: {error.strerror}"
 
 
 def take_in_bundles(loaded: LoadedConfig, store: Store, shapes: Shapes) -> dict[str, str]:

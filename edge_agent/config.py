@@ -151,7 +151,8 @@ def load_config(file: Path) -> LoadedConfig:
 
 def profile_names() -> list[str]:
     """Return the device profiles that come with the package."""
-    return sorted(f.stem for folder in _profile_folders() for f in folder.glob("*.toml"))
+    # Where the package is installed and also beside us, it is found twice.
+    return sorted({f.stem for folder in _profile_folders() for f in folder.glob("*.toml")})
 
 
 def _profile_folders() -> list[Path]:

@@ -102,7 +102,7 @@ class Store:
         """
         try:
             bundle = read_bundle(self.bundle_file(sha256), sha256)
-        except FileNotFoundError:
+        except (FileNotFoundError, IsADirectoryError):
             raise BundleRefused(f"bundle {sha256[:12]} is not in the store") from None
         self._models[sha256] = bundle.manifest.name
         return bundle

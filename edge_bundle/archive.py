@@ -12,6 +12,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Mapping
+from errno import EISDIR
 from pathlib import Path
 from typing import Final
 
@@ -129,9 +130,11 @@ def read_bundle(path: Path, expected_sha256: str | None = None) -> Bundle:
         path: the file.
         expected_sha256: what it must be, where the caller knows.
     Raises: BundleRefused: damaged, unsafe, contradictory or not the expected one.
-        FileNotFoundError: no such file.
+        FileNotFoundError: no such file. OSError: it cannot be opened, or is a folder.
     """
     length = path.stat().st_size
+    if path.is_dir():
+        raise IsADirectoryError(EISDIR, "is a directory, expected a bundle", str(path))
     if not path.is_file():
         raise BundleRefused(f"{path}: not a file")
     if length > MAX_BUNDLE_BYTES:

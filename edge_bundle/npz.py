@@ -6,6 +6,7 @@ for each recording), ``y_labels``, ``channels`` and ``rate_hz``.
 
 import zipfile
 from collections.abc import Iterator
+from math import isfinite
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -43,7 +44,8 @@ class Concatenated(Struct, frozen=True):
 def read_npz(file: Path) -> dict[str, Array]:
     """Return the arrays of a ``.npz``; one that would need unpickling is refused.
 
-    Raises: RecordingRefused: not a ``.npz``, damaged, too large, or holding objects.
+    Raises: RecordingRefused: not a ``.npz``, damaged, too large, or holding objects. OSError: it
+        cannot be opened.
     """
     try:
         return load_npz(file)
@@ -54,12 +56,17 @@ def read_npz(file: Path) -> dict[str, Array]:
 def load_npz(source: Path | BinaryIO) -> dict[str, Array]:
     """Return the arrays of a ``.npz``, for callers with an error class of their own.
 
-    Raises: ValueError: as ``read_npz`` refuses.
+    Raises: ValueError: as ``read_npz`` refuses. OSError: it cannot be opened.
     """
+    if isinstance(source, Path):
+        # Apart from what follows, which raises an OSError for a damaged file too.
+        with source.open("rb") as file:
+            return load_npz(file)
     try:
         with zipfile.ZipFile(source) as archive:
             size = sum(m.file_size for m in archive.infolist())
         if size <= MAX_BYTES:
+            source.seek(0)
             with np.load(source, allow_pickle=False) as arrays:
                 return {name: np.asarray(arrays[name]) for name in arrays.files}
     except Exception as error:  # zipfile, zlib and NumPy's header parser raise what they like
@@ -70,7 +77,7 @@ def load_npz(source: Path | BinaryIO) -> dict[str, Array]:
 def read_concatenated(file: Path) -> Concatenated:
     """Read the recordings of a ``.npz``.
 
-    Raises: RecordingRefused: as ``read_npz``, or without them.
+    Raises: RecordingRefused: as ``read_npz``, or without them. OSError: as ``read_npz``.
     """
     arrays = read_npz(file)
     if "values" not in arrays:
@@ -88,8 +95,13 @@ def read_concatenated(file: Path) -> Concatenated:
         raise RecordingRefused(
             f"{file}: lengths: {lengths.dtype} {list(lengths.shape)}, expected counts of samples"
         )
+    if (lengths < 0).any():
+        first = int(np.argmax(lengths < 0))
+        raise RecordingRefused(
+            f"{file}: lengths[{first}]: {lengths[first]}, expected a count of samples >= 0"
+        )
     total = sum(lengths.tolist())  # of Python's integers, which do not overflow
-    if (lengths < 0).any() or total != len(values):
+    if total != len(values):
         raise RecordingRefused(
             f"{file}: lengths: sum {total}, expected the {len(values)} samples of values"
         )
@@ -115,7 +127,10 @@ def _one_number(file: Path, rate: Array) -> float:
         raise RecordingRefused(
             f"{file}: rate_hz: {rate.dtype} {list(rate.shape)}, expected one number"
         )
-    return float(rate.reshape(()))
+    number = float(rate.reshape(()))
+    if not (isfinite(number) and number > 0):
+        raise RecordingRefused(f"{file}: rate_hz: {number:g}, expected a finite number > 0")
+    return number
 
 
 def _check_codes(file: Path, y: Array, recordings: int, labels: int) -> None:

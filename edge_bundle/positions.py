@@ -6,6 +6,8 @@ A small scanner: it only reads text that tomllib has already accepted, and so ne
 import re
 import sys
 from bisect import bisect_right
+from collections import deque
+from collections.abc import Iterator
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -30,23 +32,62 @@ SCALAR = re.compile(r"[^,\]}\n]*")
 
 def locate_keys(text: str) -> dict[Path_, Position]:
     """Return line and column, from 1, of every key, header and array element in valid TOML."""
+    found: dict[Path_, int] = {}
+    for _ in _scan(text, found):
+        pass
+    places = _Places(text)
+    return {path: places.at(at) for path, at in found.items()}
+
+
+def locate_repeated(text: str) -> tuple[Path_, Position, Path_, Position] | None:
+    """Find what the last header or key of a text repeats.
+
+    Args:
+        text: up to and with what tomllib does not accept because of what stands above it.
+    Returns: that key and its place, and the key that it repeats, itself or a table that it wants
+        to be in, and its place. None where the text ends within a value.
+    """
+    found: dict[Path_, int] = {}
+    try:
+        path, at = deque(_scan(text, found), 1)[0]
+    except IndexError:
+        return None
+    places = _Places(text)
+    for length in range(len(path), 0, -1):
+        first = found.get(path[:length], at)
+        if first < at:
+            return path, places.at(at), path[:length], places.at(first)
+    return None
+
+
+class _Places:
+    """Where the lines of a text begin."""
+
+    def __init__(self, text: str) -> None:
+        self._starts = [0, *(end.end() for end in re.finditer("\n", text))]
+
+    def at(self, index: int) -> Position:
+        line = bisect_right(self._starts, index)
+        return line, index - self._starts[line - 1] + 1
+
+
+def _scan(text: str, found: dict[Path_, int]) -> Iterator[tuple[Path_, int]]:
+    """Note where each key stands first; yield every header, and every key outside of values."""
     # Strings and comments are blanked out first, so that what stands in them counts for nothing;
     # keys are read from the original text.
     blank = _blank(text)
-    found: dict[Path_, int] = {}
     counts: dict[Path_, int] = {}
     table: Path_ = ()
     at = _skip(blank, 0)
     while at < len(text):
         if blank[at] == "[":
             table = _scan_header(text, blank, at, found, counts)
+            yield table[:-1] if isinstance(table[-1], int) else table, at
             at = LINE.match(blank, at).end()  # type: ignore[union-attr]
         else:
+            yield (*table, *_keys(text, at)[0]), at
             at = _scan_pair(text, blank, at, table, found)
         at = _skip(blank, at)
-    starts = [0, *(end.end() for end in re.finditer("\n", text))]
-    lines = {path: bisect_right(starts, at) for path, at in found.items()}
-    return {path: (lines[path], at - starts[lines[path] - 1] + 1) for path, at in found.items()}
 
 
 def _scan_header(

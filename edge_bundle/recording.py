@@ -8,6 +8,7 @@ are in the unit of the stream's channels.
 
 import os
 import re
+from errno import EISDIR
 from pathlib import Path
 from typing import Final, Literal
 
@@ -71,7 +72,8 @@ def read_recordings(
         unit: of the samples of a ``.wav`` where there is no stream to say it.
         pick: which of a ``.wav``'s channels, where the source does not say it.
     Raises:
-        FileNotFoundError: no such file. ConfigError: a selection that cannot be.
+        FileNotFoundError: no such file. OSError: it cannot be opened, or is a folder.
+        ConfigError: a selection that cannot be.
         RecordingRefused: unreadable, other channels or rate, not finite, or no whole window.
     """
     file, chosen = _find(source)
@@ -105,6 +107,8 @@ def _find(source: str | Path) -> tuple[Path, str]:
     if not os.path.isfile(file):
         path, _, chosen = str(source).rpartition("#")
         file = Path(path) if os.path.isfile(path) else file
+    if os.path.isdir(file):
+        raise IsADirectoryError(EISDIR, "is a directory, expected a recording", str(file))
     if not os.path.isfile(file):
         raise FileNotFoundError(f"{file}: no such recording")
     return file, chosen
@@ -226,7 +230,10 @@ def _read_csv(file: Path, stream: Stream | None) -> Recording:
     from edge_bundle.table import read_table  # as the other kinds: where there is one
 
     table = read_table(file, [c.name for c in stream.channels] if stream else None)
-    timing = UNTIMED if table.times_s is None else read_times(table.times_s)
+    try:
+        timing = UNTIMED if table.times_s is None else read_times(table.times_s)
+    except ValueError as error:
+        raise RecordingRefused(f"{file}: {error}") from None
     samples, rate_hz = _as_float32(table.values), timing.rate_hz
     return Recording(str(file), samples, table.names, rate_hz, table.codes, table.labels, timing)
 

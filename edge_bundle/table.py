@@ -6,6 +6,7 @@ The time of a sample is in a column ``time_s``, ``time_ms``, ``time_us``, ``time
 
 import csv
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timezone
 from itertools import islice
@@ -24,7 +25,7 @@ UNITS_S: Final = {"time_s": 1.0, "time_ms": 1e-3, "time_us": 1e-6, "time_ns": 1e
 TIMESTAMP: Final = "timestamp"
 LABEL: Final = "label"
 EPOCH_S: Final = (1e8, 1e11)
-"""What a time since 1970 in seconds is within: the years 1973 to 5138."""
+"""What a number of seconds since 1970 is within: the years 1973 to 5138. A date may be any."""
 
 
 BLOCK: Final = 1024
@@ -36,7 +37,7 @@ class Table(Struct, frozen=True):
 
     names: tuple[str, ...]
     values: npt.NDArray[np.float64]
-    """float64 [samples, names]."""
+    """float64 [samples, names]; each is finite as float32 too."""
     codes: npt.NDArray[np.int64]
     """[samples], an index into ``labels`` or ``UNLABELLED``."""
     labels: tuple[str, ...]
@@ -61,6 +62,10 @@ class _Columns(Struct, frozen=True):
     timed: str | None
     time: int
     label: int | None
+    count: int
+    """Of the header."""
+    needed: int
+    """What a row must have of them: its label may be missing."""
 
 
 def read_table(file: Path, wanted: Sequence[str] | None) -> Table:
@@ -73,25 +78,40 @@ def read_table(file: Path, wanted: Sequence[str] | None) -> Table:
     try:
         with file.open(newline="", encoding="utf-8-sig") as text:
             rows = csv.reader(text)
-            header = next(rows, [])
-            at = {name: i for i, name in enumerate(header)}
-            others = [h for h in header if h not in {*UNITS_S, TIMESTAMP, LABEL}]
-            names = list(others if wanted is None else wanted)
-            if missing := [n for n in names if n not in at]:
-                raise RecordingRefused(
-                    f"{file}: no column {missing[0]!r}; the header has {', '.join(header)}"
-                )
-            timed = next((c for c in (*UNITS_S, TIMESTAMP) if c in at), None)
-            columns = _Columns(
-                tuple(names),
-                tuple(at[n] for n in names),
-                timed,
-                at[timed] if timed else 0,
-                at.get(LABEL),
-            )
+            columns = _read_header(file, next(rows, None), wanted)
             return _read_rows(file, rows, lambda: rows.line_num + 1, columns)
     except (UnicodeDecodeError, csv.Error) as error:
         raise RecordingRefused(f"{file}: not a readable .csv: {error}") from None
+
+
+def _read_header(file: Path, header: list[str] | None, wanted: Sequence[str] | None) -> _Columns:
+    """Find the columns; those that nobody reads may have one name."""
+    if not header:
+        what = "the file is empty" if header is None else "line 1 is empty"
+        raise RecordingRefused(f"{file}: {what}, expected a header with the names of the columns")
+    at = {name: i for i, name in enumerate(header)}
+    others = [h for h in header if h not in {*UNITS_S, TIMESTAMP, LABEL}]
+    names = others if wanted is None else list(wanted)
+    if missing := [n for n in names if n not in at]:
+        raise RecordingRefused(
+            f"{file}: no column {missing[0]!r}; the header has {', '.join(header)}"
+        )
+    times = [c for c in (*UNITS_S, TIMESTAMP) if c in at]
+    if len(times) > 1:
+        raise RecordingRefused(
+            f"{file}: the header has {' and '.join(times)}: leave one column of time"
+        )
+    counts = Counter(header)
+    if twice := [n for n in dict.fromkeys((*times, *names, LABEL)) if counts[n] > 1]:
+        raise RecordingRefused(
+            f"{file}: the header has {', '.join(map(repr, twice))} more than once: "
+            "leave one column of each name"
+        )
+    timed = times[0] if times else None
+    values = tuple(at[n] for n in names)
+    time = at[timed] if timed else 0
+    needed = 1 + max((time, *values))
+    return _Columns(tuple(names), values, timed, time, at.get(LABEL), len(header), needed)
 
 
 class _Rows:
@@ -103,16 +123,28 @@ class _Rows:
         self._values, self._times, self._codes = array("d"), array("d"), array("q")
         self._seen = _Codes()
         self._count = 0
+        self.dated: bool | None = None
+        """Whether the first time stamp is ISO 8601, as all must be then; None where none is."""
 
     def extend(self, rows: list[list[str]]) -> None:
         """Read rows.
 
-        Raises: ValueError, IndexError: in one of them is no number, or no finite time.
+        Raises: ValueError, IndexError: in one of them is no finite number or time, or a date among
+            numbers.
         """
         columns, instant = self._columns, self._instant
-        self._values.extend(float(row[i]) for row in rows for i in columns.values)
+        values = array("d", (float(row[i]) for row in rows for i in columns.values))
+        if not _fit(values).all():
+            raise ValueError
+        self._values.extend(values)
         if columns.timed:
-            self._times.extend(float(instant(row[columns.time])) for row in rows)
+            stamps = [instant(row[columns.time]) for row in rows]
+            self._times.extend(map(float, stamps))
+            if columns.timed == TIMESTAMP and stamps:
+                dated = [isinstance(stamp, float) for stamp in stamps]
+                self.dated = dated[0] if self.dated is None else self.dated
+                if (not self.dated) in dated:
+                    raise ValueError
             if not all(map(isfinite, self._times[self._count :])):
                 raise ValueError
         if (at := columns.label) is not None:
@@ -139,7 +171,9 @@ class _Rows:
         if timed is None:
             return Table(names, values, codes, labels, None)
         stamps = np.asarray(self._times)
-        unit_s = UNITS_S[timed] if timed in UNITS_S else _epoch_unit(file, stamps)
+        unit_s = UNITS_S.get(timed, 1.0)
+        if timed == TIMESTAMP and not self.dated:
+            unit_s = _epoch_unit(file, stamps)
         # From the first on: a double has no room for a microsecond beside 50 years.
         return Table(names, values, codes, labels, (stamps - stamps[:1]) * unit_s)
 
@@ -153,31 +187,54 @@ def _read_rows(
         try:
             read.extend([row for row in block if row])  # an empty line is no row
         except (ValueError, IndexError):
-            _find_wrong(file, block, line, columns)
+            _find_wrong(file, block, line, columns, read.dated)
         line = next_line()
     return read.table(file)
 
 
-def _find_wrong(file: Path, block: list[list[str]], line: int, columns: _Columns) -> NoReturn:
-    """Refuse the first cell that is not what its column needs."""
+def _find_wrong(
+    file: Path, block: list[list[str]], line: int, columns: _Columns, dated: bool | None
+) -> NoReturn:
+    """Refuse the first row that is not what its columns need."""
     for row in block:
-        where = f"{file}: line {line}, column "
+        if row:
+            _check_row(f"{file}: line {line}", row, columns, dated)
         line += 1 + sum(cell.count("\n") for cell in row)  # within quotes
-        for name, at in zip(columns.names, columns.values, strict=True) if row else ():
-            _number(where, name, row[at] if at < len(row) else None)
-        if columns.timed and row:
-            cell = row[columns.time] if columns.time < len(row) else None
-            time = _instant(cell) if columns.timed == TIMESTAMP else cell
-            if not isfinite(_number(where, columns.timed, time)):
-                raise RecordingRefused(f"{where}{columns.timed}: {cell!r}, expected a time")
     raise AssertionError("no cell is wrong")
+
+
+def _check_row(where: str, row: list[str], columns: _Columns, dated: bool | None) -> None:
+    if len(row) < columns.needed:
+        few = f"{len(row)} column{'s' if len(row) > 1 else ''}"
+        raise RecordingRefused(f"{where}: {few}, the header has {columns.count}")
+    for name, at in zip(columns.names, columns.values, strict=True):
+        number = _number(where, name, row[at])
+        if not _fit([number]).all():
+            kind = "at most 3.4e38 in size" if isfinite(number) else "a finite number"
+            raise RecordingRefused(f"{where}, column {name}: {row[at]!r}, expected {kind}")
+    if columns.timed:
+        cell = row[columns.time]
+        time = _instant(cell) if columns.timed == TIMESTAMP else cell
+        place = f"{where}, column {columns.timed}: {cell!r}"
+        if not isfinite(_number(where, columns.timed, time)):
+            raise RecordingRefused(f"{place}, expected a time")
+        if columns.timed == TIMESTAMP and isinstance(time, float) is not dated:
+            kind = "ISO 8601" if dated else "a number"
+            raise RecordingRefused(f"{place}, expected {kind} as in the rows above")
+
+
+def _fit(values: Sequence[float]) -> npt.NDArray[np.bool_]:
+    """Tell which are finite as the float32 that they become."""
+    with np.errstate(over="ignore"):
+        fit: npt.NDArray[np.bool_] = np.isfinite(np.asarray(values, np.float64).astype(np.float32))
+    return fit
 
 
 def _number(where: str, column: str, cell: Any) -> float:
     try:
         return float(cell)
-    except (TypeError, ValueError):
-        raise RecordingRefused(f"{where}{column}: {cell!r}, expected a number") from None
+    except ValueError:
+        raise RecordingRefused(f"{where}, column {column}: {cell!r}, expected a number") from None
 
 
 def _instant(cell: Any) -> Any:

@@ -68,8 +68,15 @@ def read_times(times_s: npt.NDArray[np.float64]) -> Timing:
 
     Args:
         times_s: float64 [samples], finite, in the order in which the samples were written.
+    Raises: ValueError: more steps go back than forward. A clock that is set back does so once; a
+        table sorted newest first would run backwards.
     """
     steps = np.diff(times_s)
+    back, forward = int(np.count_nonzero(steps < 0)), int(np.count_nonzero(steps > 0))
+    if back > forward:
+        raise ValueError(
+            f"the time goes back at {back} of {len(steps)} steps: sort the rows by it, oldest first"
+        )
     duplicates = int(np.count_nonzero(steps == 0))
     usual_s, rough = _usual(times_s, steps)
     if usual_s is None:
@@ -79,9 +86,8 @@ def read_times(times_s: npt.NDArray[np.float64]) -> Timing:
     if rough:
         breaks = _find_breaks(times_s, steps, mean_s)
         mean_s = _mean(times_s, breaks) or mean_s
-    jumps = int(np.count_nonzero(steps < 0))
-    late = int(np.count_nonzero(steps > GAP_STEPS[1] * usual_s)) - len(breaks) + jumps
-    return Timing(1 / mean_s, breaks, duplicates, jumps, max(0, late))
+    late = int(np.count_nonzero(steps > GAP_STEPS[1] * usual_s)) - len(breaks) + back
+    return Timing(1 / mean_s, breaks, duplicates, back, max(0, late))
 
 
 def runs(samples: int, breaks: Sequence[Break]) -> list[tuple[int, int]]:

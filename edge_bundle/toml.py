@@ -10,7 +10,7 @@ import msgspec
 from msgspec import inspect
 
 from edge_bundle.errors import ConfigError
-from edge_bundle.positions import Path_, locate_keys
+from edge_bundle.positions import Path_, locate_keys, locate_repeated
 from edge_bundle.wording import word_mismatch
 
 if sys.version_info >= (3, 11):
@@ -68,9 +68,7 @@ def read_toml(file: Path) -> Document:
     try:
         return Document(file, text, tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
-        found = re.search(r"(.*) \(at line (\d+), column (\d+)\)", str(error))
-        where = f"{found[2]}:{found[3]}: {found[1]}" if found else f"{_end(text)}: {error}"
-        raise ConfigError(f"{file}:{where}") from None
+        raise ConfigError(f"{file}:{_say(text, str(error))}") from None
     except (ValueError, RecursionError) as error:  # a number of 4,301 digits; deep nesting
         raise ConfigError(f"{file}:1:1: {error}") from None
 
@@ -160,6 +158,21 @@ def _refuse_infinite(document: Document, path: Path_, value: object) -> None:
     if isinstance(value, dict | list):
         for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
             _refuse_infinite(document, (*path, key), inner)
+
+
+def _say(text: str, message: str) -> str:
+    """Return LINE:COL, and what tomllib says of a text; of a repeated key it does not say which."""
+    found = re.search(r"(.*) \(at line (\d+), column (\d+)\)", message)
+    if re.match(r"Cannot (overwrite a value|declare .* twice) \(at", message):
+        before = text
+        if found:
+            lines = text.split("\n")[: int(found[2])]
+            before = "\n".join([*lines[:-1], lines[-1][: int(found[3]) - 1]])
+        if (repeated := locate_repeated(before)) is not None:
+            path, (line, column), first, (first_line, _) = repeated
+            what = "is there twice, first" if first == path else f"{show_path(first)} has a value"
+            return f"{line}:{column}: {show_path(path)}: {what} in line {first_line}"
+    return f"{found[2]}:{found[3]}: {found[1]}" if found else f"{_end(text)}: {message}"
 
 
 def _end(text: str) -> str:

@@ -33,10 +33,17 @@ class Broker(Struct, frozen=True):
         if "@" in parts.netloc:  # not shown: it holds a password
             raise ValueError("broker's address: expected no user or password in it, but beside it")
         if (parts.scheme not in PORTS or not parts.hostname or parts.path not in {"", "/"}) or (
-            parts.query or parts.fragment or parts.port == 0
+            parts.query or parts.fragment
         ):
             raise ValueError(f"{self.url!r}: expected mqtt://HOST:PORT or mqtts://HOST:PORT")
-        return parts.hostname, parts.port or PORTS[parts.scheme], parts.scheme == "mqtts"
+        try:
+            port = PORTS[parts.scheme] if parts.port is None else parts.port
+        except ValueError:  # says the range, and not what it found
+            port = 0
+        if not port:
+            found = parts.netloc.rpartition(":")[2]
+            raise ValueError(f"{self.url!r}: port {found}, expected 1 to 65535")
+        return parts.hostname, port, parts.scheme == "mqtts"
 
 
 class _TlsSocket(ssl.SSLSocket):

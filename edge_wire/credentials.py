@@ -8,7 +8,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from edge_wire.broker import Broker
-from edge_wire.topics import IDENTIFIER, ROOT
+from edge_wire.topics import IDENTIFIER, NAME, ROOT
 
 Refuse = Callable[[str, str], Exception]
 """Makes the error for a key of the table: the caller knows the file, or the option."""
@@ -36,8 +36,8 @@ def read_broker(table: BrokerTable, folder: Path, refuse: Refuse) -> Broker:
             or cannot be used, or a password file that others may read.
     """
     if not all(IDENTIFIER.fullmatch(part) for part in table.root.split("/")):
-        expected = "expected letters, digits, '.', '_' or '-' between slashes"
-        raise refuse("root", f"{table.root!r}, {expected}")
+        shown = repr(table.root if len(table.root) <= 80 else table.root[:80] + "…")
+        raise refuse("root", f"{shown}, expected between slashes {NAME}")
     files = {"ca": table.ca, "cert": table.cert, "key": table.key}
     paths = {name: str(_resolve(folder, v)) if v else None for name, v in files.items()}
     password = None

@@ -9,14 +9,17 @@ from edge_wire.errors import MessageRefused
 ROOT = "edge/v1"
 IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
+NAME = "1 to 64 letters, digits, '.', '_' or '-', the first a letter or digit"
+"""What ``IDENTIFIER`` takes, in words."""
+
 
 def check_identifier(text: str) -> str:
     """Return a name that may stand between two slashes of a topic.
 
-    Raises: ValueError: it has other characters than letters, digits, ``.``, ``_``, ``-``.
+    Raises: ValueError: it is none.
     """
     if not IDENTIFIER.fullmatch(text):
-        raise ValueError(f"{text[:80]!r}: expected 1 to 64 letters, digits, '.', '_' or '-'")
+        raise ValueError(f"{text[:80]!r}: expected {NAME}")
     return text
 
 

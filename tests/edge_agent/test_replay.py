@@ -172,7 +172,11 @@ def test_sound_is_replayed_as_the_same_samples_of_a_npz(tmp_path: Path) -> None:
         ("r.wav", make_wav(b"\0" * 4800, 6, 8000, 16), "8000 Hz, the stream has 50 Hz"),
         ("r.wav", make_wav(b"\0" * 4800, 6, 50, 16)[:-12], "cut off: it says 4800 bytes"),
         ("r.wav", b"RIFF", "no WAV file"),
-        ("r.csv", b"ax,ay,az,wx,wy,wz\n" + b"1,2,3,nan,5,6\n" * 200, "channel wx: nan, expected"),
+        (
+            "r.csv",
+            b"ax,ay,az,wx,wy,wz\n" + b"1,2,3,nan,5,6\n" * 200,
+            "line 2, column wx: 'nan', ex",
+        ),
     ],
 )
 def test_recording_that_does_not_fit_is_refused_in_one_line(
@@ -244,7 +248,8 @@ def test_bad_input_is_one_line_and_an_exit_code(bundle: Path, tmp_path: Path) ->
         (bundle, tmp_path / "gone.npz", 2, "gone.npz: no such recording"),
         (bundle, f"{RECORDING}#99", 2, "the file has recordings 0 to 13"),
         (text, RECORDING, 3, "text.bundle: not a whole bundle"),
-        (tmp_path, RECORDING, 3, "not a file"),
+        (tmp_path, RECORDING, 2, f"{tmp_path}: is a directory, expected a bundle\n"),
+        (bundle, tmp_path, 2, f"{tmp_path}: is a directory, expected a recording\n"),
         (RECORDING, RECORDING, 3, "watch_example.npz: "),
         (unloadable, RECORDING, 3, "onnxruntime"),
         (bundle, saved(wide, values=np.zeros((200, 3))), 3, "3 channels, the stream has 6"),

@@ -580,7 +580,7 @@ def test_a_store_that_cannot_be_written_is_told_by_its_key(tmp_path: Path) -> No
     nobody = Operator("mqtt://127.0.0.1:1")
     config = nobody.enrol(tmp_path, trusted=False)
     (tmp_path / "d1-store").write_text("a file")
-    with pytest.raises(ConfigError, match=r"store\.path: .*d1-store: File exists"):
+    with pytest.raises(ConfigError, match=r"store\.path: .*d1-store: is a file, expected a folder"):
         Service(load_config(config))
 
 

@@ -138,6 +138,9 @@ def test_taking_a_bundle_in_again_mends_a_damaged_copy(store: Store, bundles: li
 def test_a_bundle_that_is_not_here_is_refused(store: Store) -> None:
     with pytest.raises(BundleRefused, match="not in the store"):
         store.open("0" * 64)
+    store.bundle_file("ab" * 32).mkdir()
+    with pytest.raises(BundleRefused, match="abababababab is not in the store"):
+        store.open("ab" * 32)
 
 
 def test_a_part_that_is_not_what_it_should_be_is_not_adopted_and_not_kept(

@@ -301,8 +301,10 @@ def test_file_swapped_after_it_was_opened_is_noticed(tmp_path: Path) -> None:
 def test_missing_file_folder_and_large_file_are_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         read_bundle(tmp_path / "no.bundle")
-    with pytest.raises(BundleRefused, match="not a file"):
+    with pytest.raises(IsADirectoryError, match="is a directory, expected a bundle"):
         read_bundle(tmp_path)
+    with pytest.raises(BundleRefused, match="/dev/null: not a file"):
+        read_bundle(Path("/dev/null"))
     large = tmp_path / "large.bundle"
     with large.open("wb") as file:
         file.truncate(archive.MAX_BUNDLE_BYTES + 1)

@@ -1,6 +1,7 @@
 """The recordings in a ``.npz`` are what its arrays say, or refused in one line."""
 
 import io
+import os
 import tempfile
 import zipfile
 from pathlib import Path
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from edge_bundle import npz
 from edge_bundle.errors import RecordingRefused
-from edge_bundle.npz import read_concatenated
+from edge_bundle.npz import load_npz, read_concatenated, read_npz
 from edge_bundle.tensor import UNLABELLED
 
 VALUES = np.arange(20, dtype=np.float32).reshape(10, 2)
@@ -71,7 +72,7 @@ def test_each_recording_has_its_own_values_and_code(tmp_path: Path) -> None:
         ({"values": VALUES.astype(object)}, "not a readable .npz"),
         ({"values": VALUES, "rate_hz": np.array([None])}, "not a readable .npz"),
         ({"values": VALUES, "lengths": [4, 5]}, "lengths: sum 9, expected the 10 samples"),
-        ({"values": VALUES, "lengths": [-1, 11]}, "lengths: sum 10"),
+        ({"values": VALUES, "lengths": [11, -1]}, "lengths[1]: -1, expected a count of samples"),
         ({"values": VALUES, "lengths": [1 << 62] * 4 + [10]}, "lengths: sum 18446744073709551626"),
         ({"values": VALUES, "lengths": [10.0]}, "lengths: float64 [1], expected counts"),
         ({"values": VALUES, "lengths": ["10"]}, "lengths: <U2 [1], expected counts"),
@@ -87,10 +88,29 @@ def test_each_recording_has_its_own_values_and_code(tmp_path: Path) -> None:
         ({"values": VALUES, "y": [1], "y_labels": "pq"}, "y_labels has 1 labels"),
         ({"values": VALUES, "rate_hz": [10.0, 10.0]}, "rate_hz: float64 [2], expected one number"),
         ({"values": VALUES, "rate_hz": "fast"}, "rate_hz: <U4 [], expected one number"),
+        ({"values": VALUES, "rate_hz": 0}, "rate_hz: 0, expected a finite number > 0"),
+        ({"values": VALUES, "rate_hz": -8000}, "rate_hz: -8000, expected a finite number > 0"),
+        ({"values": VALUES, "rate_hz": np.nan}, "rate_hz: nan, expected a finite number > 0"),
+        ({"values": VALUES, "rate_hz": np.inf}, "rate_hz: inf, expected a finite number > 0"),
     ],
 )
 def test_wrong_npz_is_refused(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:
     assert message in refusal(save(tmp_path, **arrays))
+
+
+def test_file_that_cannot_be_opened_is_no_damaged_one(tmp_path: Path) -> None:
+    for file, kind in ((tmp_path, IsADirectoryError), (tmp_path / "no.npz", FileNotFoundError)):
+        for read in (read_npz, load_npz, read_concatenated):
+            with pytest.raises(kind):
+                read(file)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+def test_file_that_nobody_may_read_is_no_damaged_one(tmp_path: Path) -> None:
+    path = save(tmp_path, values=VALUES)
+    path.chmod(0)
+    with pytest.raises(PermissionError):
+        read_npz(path)
 
 
 def test_file_that_unpacks_to_too_much_is_refused_unread(

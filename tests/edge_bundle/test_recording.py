@@ -111,15 +111,27 @@ def test_csv_of_a_spreadsheet_is_read(tmp_path: Path, encoding: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "no column 'a'; the header has "),
+        ("", "some.csv: the file is empty, expected a header"),
+        ("\na,b\n1,2\n", "line 1 is empty, expected a header"),
         ("a,c\n1,2\n", "no column 'b'; the header has a, c"),
         ("1,2\n3,4\n", "no column 'a'"),
+        ("a,b,a\n" + "1,2,3\n" * 4, "the header has 'a' more than once: leave one column of"),
+        ("b,a,b,a\n" + "1,2,3,4\n" * 4, "the header has 'a', 'b' more than once"),
+        ("a,b,label,label\n" + "1,2,x,y\n" * 4, "the header has 'label' more than once"),
+        ("time_s,time_s,a,b\n" + "1,2,3,4\n" * 4, "the header has 'time_s' more than once"),
+        (
+            "timestamp,time_s,time_ms,a,b\n" + "1,2,3,4,5\n" * 4,
+            "the header has time_s and time_ms and timestamp: leave one column of time",
+        ),
         ("a,b\n1,2\n1,x\n", "line 3, column b: 'x', expected a number"),
-        ("a,b\n1\n", "line 2, column b: None, expected a number"),
+        ("a,b\n1\n", "line 2: 1 column, the header has 2"),
+        ("a,b,c,label\n" + "1,2,3\n" * 4 + "\n1,2\n1\n", "line 8: 1 column, the header has 4"),
+        ("a,b,time_s\n" + "1,2\n" * 4, "line 2: 2 columns, the header has 3"),
         ("a,b\n", "0 samples, one window needs 4"),
         ("a,b\n1,2\n1,2\n1,2\n", "3 samples, one window needs 4"),
-        ("a,b\n" + "1,2\n" * 3 + "1,nan\n", "sample 3, channel b: nan, expected a finite number"),
-        ("a,b\n" + "1e300,2\n" * 4, "sample 0, channel a: inf, expected a finite number"),
+        ("a,b\n" + "1,2\n" * 3 + "1,nan\n", "line 5, column b: 'nan', expected a finite number"),
+        ("a,b\n" + "1,2\n\n" * 3000 + "-inf,2\n", "line 6002, column a: '-inf', expected a fin"),
+        ("a,b\n" + "1e300,2\n" * 4, "line 2, column a: '1e300', expected at most 3.4e38 in si"),
         ("time_s,a,b\n0,1,1\n1,1,1\n2,1,1\n3,1,1\n", "1 Hz, the stream has 10 Hz"),
         ("a,b\n" + "1,2\n" * 3000 + "\n\n1,x\n" + "1,2\n" * 5, "line 3004, column b: 'x'"),
         ('a,b,c\n1,2,"x\ny"\n\n1,2\n,2\n', "line 6, column a: '', expected a number"),
@@ -128,6 +140,17 @@ def test_csv_of_a_spreadsheet_is_read(tmp_path: Path, encoding: str) -> None:
 )
 def test_wrong_csv_is_refused_with_line_and_column(tmp_path: Path, text: str, message: str) -> None:
     assert message in refusal(csv(tmp_path, text))
+
+
+def test_columns_that_nobody_reads_may_have_one_name(tmp_path: Path) -> None:
+    text = "a,note,b,note,,\n" + "1,x,2,y,,\n" * 4
+    (read,) = read_recordings(csv(tmp_path, text), STREAM)
+    assert read.samples.tolist() == [[1, 2]] * 4
+
+
+def test_largest_float32_is_read(tmp_path: Path) -> None:
+    (read,) = read_recordings(csv(tmp_path, "a,b\n" + "3.4028235e38,-3.4028235e+38\n" * 4), STREAM)
+    assert read.samples[0].tolist() == [np.finfo(np.float32).max, np.finfo(np.float32).min]
 
 
 def test_labels_and_values_of_a_long_csv_stay_together(tmp_path: Path) -> None:
@@ -170,7 +193,7 @@ NAN = np.where(np.arange(20).reshape(10, 2) == 7, np.nan, VALUES)
         ({"values": VALUES, "channels": ["b", "a"]}, "channels b, a, expected a, b"),
         ({"values": VALUES, "channels": "ab"}, "channels ab, expected a, b"),
         ({"values": VALUES, "rate_hz": 9.7}, "9.7 Hz, the stream has 10 Hz"),
-        ({"values": VALUES, "rate_hz": np.nan}, "nan Hz, the stream has 10 Hz"),
+        ({"values": VALUES, "rate_hz": np.nan}, "rate_hz: nan, expected a finite number > 0"),
         (
             {"values": NAN, "channels": ["a", "b"]},
             "sample 3, channel b: nan, expected a finite number",
@@ -206,8 +229,9 @@ def test_missing_file_and_other_formats_are_named(tmp_path: Path) -> None:
     for missing in ("no.npz", "no.npz#0", "no/no.csv"):
         with pytest.raises(FileNotFoundError, match=f"{missing}: no such recording"):
             read_recordings(tmp_path / missing, STREAM)
-    with pytest.raises(FileNotFoundError):
-        read_recordings(tmp_path, STREAM)
+    for folder in (tmp_path, f"{tmp_path}/"):
+        with pytest.raises(IsADirectoryError, match="is a directory, expected a recording"):
+            read_recordings(folder, STREAM)
     other = tmp_path / "some.mp3"
     other.write_bytes(b"ID3")
     assert "expected a .npz, .csv or .wav file" in refusal(other)
@@ -266,6 +290,12 @@ def test_clock_that_is_set_back_a_day_ends_a_run_and_keeps_every_sample(tmp_path
     np.testing.assert_array_equal(read.samples[:, 0], np.arange(30))
 
 
+@pytest.mark.parametrize("step_ms", [-100, -500])
+def test_table_sorted_newest_first_is_refused(tmp_path: Path, step_ms: int) -> None:
+    message = refusal(table(tmp_path, np.arange(30) * step_ms))
+    assert "the time goes back at 29 of 29 steps: sort the rows by it, oldest first" in message
+
+
 def test_equal_times_are_kept_in_order_and_counted(tmp_path: Path) -> None:
     times = np.arange(30) * 100
     times[7] = times[6]
@@ -284,6 +314,9 @@ def test_equal_times_are_kept_in_order_and_counted(tmp_path: Path) -> None:
         ("timestamp", [f"{1_657_533_977 + n / 10}" for n in range(8)]),
         ("timestamp", [f"2022-07-11T10:06:17.{n}00000Z" for n in range(8)]),
         ("timestamp", [f"2022-07-11 10:06:17.{n}00000" for n in range(8)]),
+        ("timestamp", [f"1970-01-01 00:04:40.{n}00000" for n in range(8)]),
+        ("timestamp", [f"1969-12-31T23:59:59.{n}00000Z" for n in range(8)]),
+        ("timestamp", [f"0001-01-01T00:00:00.{n}00000+23:59" for n in range(8)]),
     ],
 )
 def test_time_is_read_in_every_unit(tmp_path: Path, name: str, cells: list[str]) -> None:
@@ -302,6 +335,21 @@ def test_time_is_read_in_every_unit(tmp_path: Path, name: str, cells: list[str])
 )
 def test_time_that_is_none_is_refused(tmp_path: Path, name: str, cell: str, message: str) -> None:
     assert message in refusal(table(tmp_path, [cell] * 4, name=name))
+
+
+@pytest.mark.parametrize(
+    ("first", "other", "kind"),
+    [("2022-07-11 10:06:17", "1657533978", "ISO 8601"), ("1657533978", "2022-07-11", "a number")],
+)
+@pytest.mark.parametrize("before", [1, 5000])
+def test_dates_among_numbers_are_refused(
+    tmp_path: Path, first: str, other: str, kind: str, before: int
+) -> None:
+    message = refusal(table(tmp_path, [first] * before + [other], name="timestamp"))
+    assert (
+        f"line {before + 2}, column timestamp: {other!r}, expected {kind} as in the rows above"
+        in message
+    )
 
 
 def test_window_that_no_run_can_fill_is_refused(tmp_path: Path) -> None:

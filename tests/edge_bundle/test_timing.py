@@ -96,6 +96,26 @@ def test_clock_set_forward_a_day_counts_what_is_missing_by_it() -> None:
     assert [(b.position, b.lost) for b in read_times(times).breaks] == [(200, 8_640_000)]
 
 
+@pytest.mark.parametrize(
+    ("times", "told"),
+    [
+        (even(20)[::-1], "back at 19 of 19 steps"),
+        (np.repeat(even(20), 3)[::-1], "back at 19 of 59 steps"),  # batches of one time
+        (np.concatenate([even(20)[::-1], even(10)]), "back at 19 of 29 steps"),
+        (np.asarray([5.0, 4.0]), "back at 1 of 1 steps"),
+    ],
+)
+def test_times_that_run_backwards_are_refused(times: Times, told: str) -> None:
+    with pytest.raises(ValueError, match=f"{told}: sort the rows by it, oldest first"):
+        read_times(times)
+
+
+def test_clock_that_is_set_back_again_and_again_is_broken_each_time() -> None:
+    found = read_times(np.tile(even(2), 50))
+    assert [b.position for b in found.breaks] == list(range(2, 100, 2))
+    assert found.jumps == 49
+
+
 @pytest.mark.parametrize("times", [[], [5.0], [5.0, 5.0, 5.0]])
 def test_times_that_say_no_rate(times: list[float]) -> None:
     found = read_times(np.asarray(times))

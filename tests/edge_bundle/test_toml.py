@@ -120,7 +120,11 @@ def test_good_file_becomes_its_type(tmp_path: Path) -> None:
         ('port = "tty0"', 'port = "tty0', "16:13: Illegal character '\\n'"),
         ('port = "tty0"\n', 'port = """tty0\n', "17:1: Unterminated string (at end of document)"),
         ('port = "tty0"\n', "port = [", "16:9: Invalid value (at end of document)"),
-        ('id = "pi-1"', 'id = "pi-1"\nid = "pi-2"', "4:12: Cannot overwrite a value"),
+        (
+            'id = "pi-1"',
+            'id = "pi-1"\nid = "pi-2"',
+            "4:1: device.id: is there twice, first in line 3",
+        ),
     ],
 )
 def test_error_stands_where_the_mistake_is(
@@ -129,6 +133,33 @@ def test_error_stands_where_the_mistake_is(
     assert GOOD.count(old) == 1
     found = error(tmp_path, GOOD.replace(old, new))
     assert found.startswith(message.partition(" (at")[0])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a = 1\na = 2", "2:1: a: is there twice, first in line 1"),
+        ("a = 1\nb = 3\n  a = [1,\n2]\n", "3:3: a: is there twice, first in line 1"),
+        (
+            "[x]\n\"a b\" = \"\"\"\na = 1\n\"\"\"\n'a b' = '''\n# = [''' # b = 1\n",
+            "5:1: x.a b: is there twice, first in line 2",
+        ),
+        ("a = 1\n[a.b]\n", "2:1: a.b: a has a value in line 1"),
+        ("[x]\na = 1\na.b.c = 2\n", "3:1: x.a.b.c: x.a has a value in line 2"),
+        ("a.b = 1\na = 2\n", "2:1: a: is there twice, first in line 1"),
+        ("a = 1\n[[a]]\n", "2:1: a: is there twice, first in line 1"),
+        ("[a]\n\n[[a]]\n", "3:1: a: is there twice, first in line 1"),
+        ("[[a]]\n[[a]]\nb = 1\n[a.c]\n[a.c]\n", "5:1: a[1].c: is there twice, first in line 4"),
+        ("[[a]]\nb = 1\n[[a]]\nb = 1\nb = 2", "5:1: a[1].b: is there twice, first in line 4"),
+        ("[a]\n[b]\n[a]\n", "3:1: a: is there twice, first in line 1"),
+        ("[a.b]\n[a]\nb = 1\n", "3:1: a.b: is there twice, first in line 1"),
+        ("[a]\r\nb = 1\r\nb = 2\r\n", "3:1: a.b: is there twice, first in line 2"),
+        ("x = {a = 1, a.b = 2}\n", "1:"),
+        ("x = [{a = 1},\n{a = 1, a = 2}]\n", "2:"),
+    ],
+)
+def test_key_that_is_there_twice_is_named(tmp_path: Path, text: str, message: str) -> None:
+    assert error(tmp_path, text).startswith(message)
 
 
 @pytest.mark.parametrize(

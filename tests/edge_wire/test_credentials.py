@@ -158,6 +158,19 @@ def test_url_that_is_no_address_is_refused(tmp_path: Path, url: str) -> None:
     assert refusal(tmp_path, BrokerTable(url)).startswith("url: ")
 
 
+@pytest.mark.parametrize("port", ["0", "65536", "188390", "-1", "port"])
+@pytest.mark.parametrize("host", ["broker.example", "[::1]"])
+def test_port_that_is_none_is_named(tmp_path: Path, host: str, port: str) -> None:
+    url = f"mqtt://{host}:{port}"
+    why = refusal(tmp_path, BrokerTable(url))
+    assert why == f"url: {url!r}: port {port}, expected 1 to 65535"
+
+
+def test_port_may_be_left_out() -> None:
+    for url, port in (("mqtt://x", 1883), ("mqtts://x:", 8883), ("mqtt://[::1]:65535", 65535)):
+        assert Broker(url).address()[1] == port
+
+
 @pytest.mark.parametrize("scheme", ["mqtt", "mqtts"])
 @pytest.mark.parametrize("who", ["user@", "user:geheim@", ":geheim@", "@"])
 def test_url_with_a_user_is_refused_and_not_shown(tmp_path: Path, scheme: str, who: str) -> None:
@@ -172,7 +185,15 @@ def test_url_with_a_user_is_refused_and_not_shown(tmp_path: Path, scheme: str, w
 )
 def test_root_that_cannot_be_a_topic_is_refused(tmp_path: Path, root: str) -> None:
     why = refusal(tmp_path, BrokerTable(root=root))
-    assert why.startswith(f"root: {root!r}, expected letters")
+    assert why.startswith(f"root: {root!r}, expected between slashes 1 to 64 letters, digits, ")
+
+
+def test_root_that_is_too_long_is_not_shown_whole(tmp_path: Path) -> None:
+    assert "1 to 64 letters" in refusal(tmp_path, BrokerTable(root="e" * 65))
+    why = refusal(tmp_path, BrokerTable(root="edge/" + "e" * 70_000))
+    assert why.startswith("root: 'edge/eee")
+    assert "eee…', expected between slashes 1 to 64 letters" in why
+    assert len(why) < 250
 
 
 @pytest.mark.parametrize("root", ["edge/v1", "e", "plant-7/edge.v1/x_y"])

@@ -314,9 +314,9 @@ def test_source_that_the_configuration_describes_wrongly_is_named_by_its_key(
 @pytest.mark.parametrize(
     ("table", "arrays", "message"),
     [
-        ("", {"rate_hz": 0}, "r.npz#0: 0 Hz, expected more than 0"),
-        ("", {"rate_hz": np.nan}, "r.npz#0: nan Hz, expected more than 0"),
-        ("rate_hz = 60.0", {"rate_hz": np.nan}, "r.npz#0: nan Hz, expected more than 0"),
+        ("", {"rate_hz": 0}, "r.npz: rate_hz: 0, expected a finite"),
+        ("", {"rate_hz": np.nan}, "r.npz: rate_hz: nan, expected a finite"),
+        ("rate_hz = 60.0", {"rate_hz": np.nan}, "r.npz: rate_hz: nan, expected a finite"),
         ("", {"values": np.zeros((0, 2)), "lengths": [0]}, "r.npz#0: no sample in it"),
         ("", {"values": np.zeros((9, 3))}, "r.npz#0: 3 channels, and names for 2: x, y"),
         ("", {"values": np.full((9, 2), np.nan)}, "sample 0, channel x: nan, expected a finite"),
