@@ -20,8 +20,8 @@ else:
 
 T = TypeVar("T")
 MAX_FILE_BYTES = 1 << 20
-ANY_KEY = "..."
-"""Stands for the key of a free table where msgspec does not name it."""
+ANY_KEY = -1
+"""Stands for the key of a free table that msgspec does not name: no key and no index is so."""
 
 
 class Document:
@@ -119,7 +119,7 @@ def _split(message: str) -> tuple[Path_, str]:
     if not found:
         return (), message
     parts = re.findall(r"\.([^.\[]+)|\[(\d+)\]|\[(\.\.\.)\]", found[3])
-    path = tuple(name or free or int(number) for name, number, free in parts)
+    path = tuple(name or (ANY_KEY if free else int(number)) for name, number, free in parts)
     return (*path, ANY_KEY) if found[2] else path, found[1]
 
 

@@ -114,6 +114,7 @@ def test_good_file_becomes_its_type(tmp_path: Path) -> None:
             '"longer than that"',
             '6:1: device.labels.hall 7: "longer than that", expected a string of length <= 8',
         ),
+        ('"hall 7" = "x=]#["', '"..." = 1', "6:1: device.labels....: 1, expected a string"),
         ('"x=]#["', "1\nfine = 'y'", "6:1: device.labels.hall 7: 1, expected a string"),
         ('"pi-1"', "pi", "3:6: Invalid value"),
         ("[device.labels]", "[device.labels", "5:15: Expected ']'"),
