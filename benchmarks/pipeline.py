@@ -44,7 +44,7 @@ from edge_bundle.features.steps import Dct, Mfcc, Spectrogram, Standardise, Stat
 from edge_bundle.runtimes.onnx import OnnxModel
 
 Prepare = Callable[[Float32Array], Float32Array]
-SOUND = m.Stream(16000.0, (m.Channel("audio", "1"),), 16000, 16000)
+SOUND = m.Stream(16000.0, (m.Channel("sound", "1"),), 16000, 16000)
 MFCC = Mfcc(480, 320, 512, "hann", 1, 40, 20.0, 4000.0, offset=1e-6, floor=1e-6, count=10)
 STATISTICS = Statistics(
     ("mean", "std", "rms", "peak_to_peak", "min", "max", "median", "zero_crossings"), (25.0, 75.0)

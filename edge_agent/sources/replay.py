@@ -25,7 +25,7 @@ LONGEST_S: Final = 3600.0
 """A gap of years is waited for piece by piece: no clock takes that many seconds at once."""
 CHUNK, CHUNK_S = 256, 0.1
 """Samples given at once where they are given as fast as they are taken: so many, or so long."""
-SOUND: Final = "audio"
+SOUND: Final = "sound"
 """What a recording's only channel is called where it is sound and nobody names it."""
 FULL_SCALE: Final = "1"
 

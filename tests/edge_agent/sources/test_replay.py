@@ -206,9 +206,9 @@ MAX = 'path = "r.wav"\nfactor = "max"\n'
 @pytest.mark.parametrize(
     ("table", "names", "row"),
     [
-        ("", ["audio0", "audio1"], [0, 1 / 32]),
-        ("channel = 1", ["audio"], [1 / 32]),
-        ('channel = "mean"', ["audio"], [1 / 64]),
+        ("", ["sound0", "sound1"], [0, 1 / 32]),
+        ("channel = 1", ["sound"], [1 / 32]),
+        ('channel = "mean"', ["sound"], [1 / 64]),
         ('channel = 1\nchannels = [{name = "mic", unit = "int16"}]', ["mic"], [1024]),
     ],
 )
