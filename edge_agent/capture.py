@@ -75,7 +75,9 @@ class Capture:
                 self._stopping.wait(delay_s)
             else:
                 if not self._stopping.is_set():
-                    self._note("ended", self._problems())
+                    starved = ", ".join(self._feed.starved())
+                    short = f"too short for one window of {starved}" if starved else ""
+                    self._note("ended", "; ".join(s for s in (self._problems(), short) if s))
                 return
 
     def _capture(self) -> None:

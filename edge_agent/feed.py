@@ -69,6 +69,11 @@ class Feed:
         with self._room:
             return all(s.idle(self._ring) for s in self.slots)
 
+    def starved(self) -> list[str]:
+        """Return the models for which there never was a whole window."""
+        with self._room:
+            return [s.model for s in self.slots if s.starved(self._ring)]
+
     def close(self) -> None:
         """Let nobody wait any more."""
         with self._room:

@@ -141,6 +141,10 @@ class Slot:
         """Tell whether there is no whole window to do."""
         return self._offered is None and self._reader.idle(ring)
 
+    def starved(self, ring: Ring) -> bool:
+        """Tell whether there never was a whole window."""
+        return self._running is not None and self._reader.end_ns == 0 and self.idle(ring)
+
     def job(self, ring: Ring) -> Job:
         """Return the next window as the schedule sees it."""
         reader = self._reader

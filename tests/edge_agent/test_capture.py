@@ -60,6 +60,16 @@ def test_recording_that_ends_has_been_given_whole() -> None:
     capture.stop()
 
 
+def test_recording_shorter_than_a_window_says_so_when_it_ends() -> None:
+    feed, ending = make_feed(100, "block", echo(10, 10), echo(40, 10)), Ending()
+    capture = Capture(feed, Sensor([chunk(0, 35)]), ending)
+    capture.start()
+    assert ending.came.wait(PATIENCE_S)
+    assert ending.said == [("ended", "too short for one window of echo1")]
+    assert [m.start for m in work(feed)] == [0, 10, 20]
+    capture.stop()
+
+
 @pytest.mark.parametrize(
     ("error", "detail"), [(OSError("unplugged"), "unplugged"), (TimeoutError(), "TimeoutError")]
 )
