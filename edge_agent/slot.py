@@ -195,18 +195,35 @@ class Slot:
 
         Returns: None where the model failed and there was none to fall back to.
         """
-        began_ns = monotonic_ns()
-        decision = self._decide()
+        began_ns, reader = monotonic_ns(), self._reader
+        while (running := self._running) is not None:
+            inference = running.inference
+            broken = reader.gap or self._stale or (reader.skipped > 0 and self._stateful)
+            try:
+                if broken:
+                    inference.reset()
+                    self._stale = False
+                if self._share is not None:
+                    self._share.start, self._share.breaks = reader.start, reader.breaks
+                decision = inference.decide(reader.window, None if broken else reader.fresh)
+                break
+            except Exception as error:  # whatever a model does, the other models go on
+                refused = isinstance(error, ArtifactRefused)
+                why = str(error) if refused else f"{type(error).__name__}: {error}"
+                if not self._fall_back(why):
+                    running = None
+                    break
+        if running is not None and (running.drift or self.keep or self._trial):
+            self._watch(running, decision)
         ended_ns = self._finished_ns = monotonic_ns()
         took_ns = ended_ns - began_ns
         self.cost_ns += (took_ns - self.cost_ns) // COST_SHARE if self.cost_ns else took_ns
-        running, tally, reader = self._running, self.tally, self._reader
-        if decision is None or running is None:
-            tally.failed += 1
+        if running is None:
+            self.tally.failed += 1
             return None
-        inference, end_ns = running.inference, reader.end_ns
+        end_ns = reader.end_ns
         e2e_ns = ended_ns - end_ns
-        tally.add(inference.infer_ns, e2e_ns)
+        self.tally.add(inference.infer_ns, e2e_ns)
         latency = Latency(  # in ms, to the µs
             (began_ns - end_ns) // 1000 / 1000,
             inference.pre_ns // 1000 / 1000,
@@ -233,34 +250,17 @@ class Slot:
         """Return the ends of the events that go on, as no window will follow."""
         return self._teller.end()
 
-    def _decide(self) -> Decision | None:
-        reader = self._reader
-        while (running := self._running) is not None:
-            inference, drift = running.inference, running.drift
-            broken = reader.gap or self._stale or (reader.skipped > 0 and self._stateful)
-            try:
-                if broken:
-                    inference.reset()
-                    self._stale = False
-                if self._share is not None:
-                    self._share.start, self._share.breaks = reader.start, reader.breaks
-                decision = inference.decide(reader.window, None if broken else reader.fresh)
-            except Exception as error:  # whatever a model does, the other models go on
-                refused = isinstance(error, ArtifactRefused)
-                why = str(error) if refused else f"{type(error).__name__}: {error}"
-                if not self._fall_back(why):
-                    return None
-                continue
-            if drift is not None:
-                certainty = rate_certainty(running.bundle.manifest.decision, decision)
-                drift.push(reader.window, decision.score if certainty is None else certainty)
-            if self.keep is not None:
-                drifted = drift is not None and drift.drifted
-                self.keep(self.model, running.bundle.manifest, reader.window, decision, drifted)
-            if self._trial:
-                self._healthy(self, running)
-            return decision
-        return None
+    def _watch(self, running: Loaded, decision: Decision) -> None:
+        """Let those who watch a model look at a window that it decided."""
+        drift, window = running.drift, self._reader.window
+        if drift is not None:
+            certainty = rate_certainty(running.bundle.manifest.decision, decision)
+            drift.push(window, decision.score if certainty is None else certainty)
+        if self.keep is not None:
+            drifted = drift is not None and drift.drifted
+            self.keep(self.model, running.bundle.manifest, window, decision, drifted)
+        if self._trial:
+            self._healthy(self, running)
 
     def _fall_back(self, why: str) -> bool:
         """Leave a model that failed; tell whether the same window can be run by the one before."""
