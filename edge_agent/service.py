@@ -48,6 +48,8 @@ LAST_WORD_S: Final = 1.0
 REFRESH_S: Final = 900.0
 """The retained desired message is asked for again this often, with jitter."""
 QOS0_BYTES: Final = 64 << 10
+ENDS: Final = (signal.SIGINT, signal.SIGTERM)
+"""Signals that ask for the end."""
 
 log = logging.getLogger(__name__)
 
@@ -258,7 +260,7 @@ def run_service(loaded: LoadedConfig) -> None:
     with here, there:
         there.setblocking(False)
         signal.set_wakeup_fd(there.fileno(), warn_on_full_buffer=False)
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in ENDS:
             signal.signal(number, lambda _number, _frame: None)
         service = Service(loaded)
 
@@ -272,6 +274,10 @@ def run_service(loaded: LoadedConfig) -> None:
         gc.freeze()
         gc.enable()
         service.run()
+        # It has ended in order. Python takes handlers of ours away before it ends itself, and one
+        # request more would then kill it.
+        for number in ENDS:
+            signal.signal(number, signal.SIG_IGN)
         signal.set_wakeup_fd(-1)
 
 
