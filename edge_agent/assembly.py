@@ -43,7 +43,7 @@ def open_store(loaded: LoadedConfig) -> Store:
     except StoreInUse as error:
         raise loaded.error(("store", "path"), str(error)) from None
     except OSError as error:
-        raise loaded.error(("store", "path"), _say(error)) from None
+        raise loaded.error(("store", "path"), explain_folder(error)) from None
     return store
 
 
@@ -60,10 +60,10 @@ def open_collection(loaded: LoadedConfig, boot: str) -> "Collection | None":
     try:
         return Collection(table, loaded.resolve(table.path), boot)
     except OSError as error:
-        raise loaded.error(("capture", "path"), _say(error)) from None
+        raise loaded.error(("capture", "path"), explain_folder(error)) from None
 
 
-def _say(error: OSError) -> str:
+def explain_folder(error: OSError) -> str:
     """Say why a folder cannot be used; of a file in its place the system says that it exists."""
     if isinstance(error, FileExistsError | NotADirectoryError):
         path = Path(error.filename)

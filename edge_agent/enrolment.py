@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from edge_agent.assembly import explain_folder
 from edge_agent.config import load_config
 from edge_agent.store import Store
 from edge_bundle.errors import ConfigError
@@ -18,10 +19,13 @@ def trust_root(config: Path, root: Path) -> Path:
     try:
         data = root.read_bytes()
         read_root(data)
-        store = Store(loaded.resolve(loaded.config.store.path), loaded.config.store.max_bytes)
-        store.write(store.root_file(), data)
     except OSError as error:
         raise ConfigError(f"{error.filename}: {error.strerror}") from None
     except TrustRefused as error:
         raise ConfigError(f"{root}: {error}") from None
+    try:
+        store = Store(loaded.resolve(loaded.config.store.path), loaded.config.store.max_bytes)
+        store.write(store.root_file(), data)
+    except OSError as error:
+        raise loaded.error(("store", "path"), explain_folder(error)) from None
     return store.root_file()

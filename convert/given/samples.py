@@ -180,6 +180,8 @@ def split_part(source: str) -> tuple[Path, str]:
 
 
 def _arrays(path: Path) -> dict[str, Array] | None:
+    if os.path.isdir(path):
+        raise ConfigError(f"{path}: is a directory, expected a recording")
     if not os.path.isfile(path):  # Path's own raises for a name that is too long
         raise ConfigError(f"{path}: no such recording")
     if path.suffix != ".npz":
