@@ -15,10 +15,9 @@ import numpy as np
 from msgspec import Struct
 
 from edge_agent.config import CaptureTable
-from edge_bundle.decision.certainty import rate_certainty
 from edge_bundle.decision.outcome import Decision
 from edge_bundle.disk import replace_file
-from edge_bundle.manifest import Manifest, Stream
+from edge_bundle.manifest import Stream
 from edge_bundle.tensor import Float32Array
 from edge_wire.messages import CaptureFigures
 
@@ -103,17 +102,23 @@ class Collection:
     def offer(
         self,
         model: str,
-        manifest: Manifest,
+        stream: Stream,
         window: Float32Array,
         decision: Decision,
+        certainty: float | None,
         drifted: bool,
     ) -> None:
-        """Keep a window where it is one of those wanted; it is copied."""
+        """Keep a window where it is one of those wanted; it is copied.
+
+        Args:
+            model: that saw it.
+            stream: as the model sees it.
+            window: float32 [window, channels], in the stream's units.
+            certainty: how sure the decision is, in [0, 1]; None where that cannot be said.
+            drifted: whether the model has.
+        """
         below = self._table.uncertain_below
-        unsure = False
-        if below is not None:
-            certainty = rate_certainty(manifest.decision, decision)
-            unsure = certainty is not None and certainty < below
+        unsure = below is not None and certainty is not None and certainty < below
         if not unsure and not (drifted and self._table.drifted):
             return
         rate = self._rates.setdefault(model, Rate(self._table.per_minute))
@@ -123,7 +128,7 @@ class Collection:
             if self._count >= MOST_WAITING:
                 self._dropped += 1
                 return
-            kept = self._waiting.setdefault((model, manifest.expect_stream()), [])
+            kept = self._waiting.setdefault((model, stream), [])
             kept.append(Kept(window.copy(), decision.label, decision.score))
             self._count += 1
             if len(kept) >= BATCH or self._count >= MOST_WAITING // 2:

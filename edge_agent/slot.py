@@ -25,7 +25,7 @@ from edge_bundle.decision.outcome import Decision
 from edge_bundle.drift import Drift
 from edge_bundle.errors import ArtifactRefused
 from edge_bundle.inference import Inference
-from edge_bundle.manifest import Manifest, Stream
+from edge_bundle.manifest import Stream
 from edge_bundle.tensor import Float32Array
 from edge_wire.messages import Latency, ModelId
 
@@ -33,7 +33,7 @@ COST_SHARE: Final = 8
 """A window's time counts for one part in so many of the moving estimate."""
 
 Late = Literal["drop", "keep"]
-Keep = Callable[[str, Manifest, Float32Array, Decision, bool], None]
+Keep = Callable[[str, Stream, Float32Array, Decision, float | None, bool], None]
 
 
 class Loaded(Struct):
@@ -104,8 +104,8 @@ class Slot:
         """Moving estimate of what a window takes."""
         self.tally = Tally()
         self.keep: Keep | None = None
-        """Told of every window that was decided: model, its manifest, the window itself until the
-        next one, the decision, and whether the model has drifted."""
+        """Told of every window that was decided: model, its stream, the window itself until the
+        next one, the decision, how sure that is, and whether the model has drifted."""
         self.sharing = Sharing()
         """Of the stream, with the other models on it."""
         self._share: Share | None = None
@@ -253,12 +253,12 @@ class Slot:
     def _watch(self, running: Loaded, decision: Decision) -> None:
         """Let those who watch a model look at a window that it decided."""
         drift, window = running.drift, self._reader.window
+        certainty = rate_certainty(running.bundle.manifest.decision, decision)
         if drift is not None:
-            certainty = rate_certainty(running.bundle.manifest.decision, decision)
             drift.push(window, decision.score if certainty is None else certainty)
         if self.keep is not None:
             drifted = drift is not None and drift.drifted
-            self.keep(self.model, running.bundle.manifest, window, decision, drifted)
+            self.keep(self.model, running.stream, window, decision, certainty, drifted)
         if self._trial:
             self._healthy(self, running)
 

@@ -14,14 +14,12 @@ from edge_agent.collection import Collection, Rate
 from edge_agent.config import CaptureTable
 from edge_agent.replay import Replay
 from edge_bundle.decision.outcome import Decision
-from edge_bundle.decision.rules import Anomaly
 from edge_bundle.manifest import Stream
 from edge_bundle.recording import read_recordings
 from edge_bundle.tensor import Float32Array
 from tests.edge_agent.echo import Bench, echo
 from tests.edge_bundle.bundles import (
     STREAM,
-    watch_manifest,
     watch_windows,
     write_watch_bundle,
 )
@@ -41,8 +39,7 @@ def offer(
     stream: Stream = STREAM,
 ) -> None:
     window = np.full((100, 6), score, np.float32) if window is None else window
-    manifest = watch_manifest(stream=stream)
-    to.offer("watch", manifest, window, Decision("ROW", score, []), drifted)
+    to.offer("watch", stream, window, Decision("ROW", score, []), score, drifted)
 
 
 def test_unsure_windows_are_kept_and_can_be_read_again(tmp_path: Path) -> None:
@@ -158,10 +155,10 @@ def test_thread_writes_a_batch_at_once_and_the_rest_when_it_stops(tmp_path: Path
     assert 1 <= len(list(tmp_path.iterdir())) <= 2
 
 
-def test_windows_of_quantities_are_never_unsure(tmp_path: Path) -> None:
+def test_windows_of_which_nothing_says_how_sure_they_are_are_not_unsure(tmp_path: Path) -> None:
     keeping = opened(tmp_path, uncertain_below=1)
-    manifest = watch_manifest(decision=Anomaly(0.5))
-    keeping.offer("watch", manifest, watch_windows(1)[0], Decision("normal", 0.01, []), False)
+    decision = Decision("normal", 0.01, [])
+    keeping.offer("watch", STREAM, watch_windows(1)[0], decision, None, False)
     assert keeping.describe().waiting == 0
 
 
