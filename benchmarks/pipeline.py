@@ -106,17 +106,17 @@ def cases() -> dict[str, Callable[[], Case]]:
     """Return what can be measured, by name."""
     statistics = (Standardise(MEANS, SCALES), STATISTICS)
     return {
-        "mlp_60us": lambda: Case(make_mlp((1600,)), 0.85, 100),
-        "cnn_60us": lambda: Case(make_cnn((104, 136)), 0.85, 100),
-        "mlp_1ms": lambda: Case(make_mlp((4096, 1536)), 0.99, 10),
-        "cnn_1ms": lambda: Case(make_cnn((96,) * 11, 1), 0.99, 20),
-        "cnn_2ms": lambda: Case(make_cnn((96,) * 18, 1), 0.99, 10),
-        "cnn_5ms": lambda: Case(make_cnn((128,) * 26, 1), 0.99, 4),
+        "mlp_60us": lambda: Case(make_mlp((1600,)), 0.85, 128),
+        "cnn_60us": lambda: Case(make_cnn((104, 136)), 0.85, 128),
+        "mlp_1ms": lambda: Case(make_mlp((4096, 1536)), 0.99, 64),
+        "cnn_1ms": lambda: Case(make_cnn((96,) * 11, 1), 0.99, 64),
+        "cnn_2ms": lambda: Case(make_cnn((96,) * 18, 1), 0.99, 64),
+        "cnn_5ms": lambda: Case(make_cnn((128,) * 26, 1), 0.99, 64),
         "features_statistics": lambda: Case(
-            make_mlp((2600,), 10 * CHANNELS), 0.9, 50, MOTION, statistics, plain_statistics
+            make_mlp((2600,), 10 * CHANNELS), 0.9, 64, MOTION, statistics, plain_statistics
         ),
         "features_mfcc": lambda: Case(
-            make_mlp((1500,), 490), 0.9, 20, SOUND, (MFCC,), plain_mfcc()
+            make_mlp((1500,), 490), 0.9, 32, SOUND, (MFCC,), plain_mfcc()
         ),
     }
 
@@ -148,14 +148,21 @@ def seconds(work: Callable[[], None]) -> float:
 def measure(name: str, case: Case, rounds: int) -> Check:
     """Return the check of one case."""
     window, hop, count = case.stream.window, case.stream.hop, case.windows
-    samples = make_noise((rounds + 1) * count * hop + window, len(case.stream.channels))
-    windows = [samples[s : s + window].copy() for s in range(0, len(samples) - window + 1, hop)]
+    length = (count - 1) * hop + window
+    # A recording for each round: at its end nothing of it is still on its way.
+    samples = make_noise((rounds + 1) * length, len(case.stream.channels))
+    starts = [
+        start
+        for begin in range(0, len(samples), length)
+        for start in range(begin, begin + length - window + 1, hop)
+    ]
+    windows = [samples[s : s + window].copy() for s in starts]
     with tempfile.TemporaryDirectory() as folder:
         bundle = make_bundle(
             Path(folder), name.replace("_", "-"), case.data, case.steps, case.stream
         )
         recording = Path(folder) / "recording.npz"
-        np.savez(recording, values=samples)
+        np.savez(recording, values=samples, lengths=[length] * (rounds + 1))
         replay = Replay(bundle.path, str(recording))
     taken = np.concatenate([case.prepare(w).reshape(-1) for w in windows[:3]])
     chain = replay.inference.chain

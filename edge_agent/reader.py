@@ -5,12 +5,36 @@ ring, so that the ring may go on while the model runs.
 """
 
 import numpy as np
+from msgspec import Struct
 
 from edge_agent.branch import Branch, follow
 from edge_agent.ring import Ring
 from edge_agent.schedule import count_late
 from edge_bundle.manifest import Stream
 from edge_bundle.tensor import Float32Array
+
+
+class Taken(Struct, gc=False):
+    """A window that was taken, until it is told of."""
+
+    start: int
+    """Position of the first sample."""
+    end_ns: int
+    """Monotonic time of the last one."""
+    at_ns: int
+    """The same in the stream's own time, which a replay at another speed does not keep."""
+    lost: int
+    """Samples lost between the window before and this one."""
+    gap: bool
+    """Whether anything is missing there."""
+    skipped: int
+    """Windows left out there because they were past due."""
+    began_ns: int = 0
+    """When the work on it began."""
+    pre_ns: int = 0
+    """Time that its features took."""
+    infer_ns: int = 0
+    """Time that the model took."""
 
 
 class Reader:
@@ -25,14 +49,16 @@ class Reader:
         """Position of its first sample."""
         self.end_ns = 0
         """Monotonic time of its last sample."""
+        self.at_ns = 0
+        """The same in the stream's own time, which a replay at another speed does not keep."""
         self.fresh: int | None = None
         """How many of its last samples are new; None where it does not overlap the one before."""
         self.lost = 0
-        """Samples lost since ``settle``."""
+        """Samples lost not told of yet."""
         self.gap = False
-        """Whether something is missing between the window before ``settle`` and this one."""
+        """Whether something is missing between the last window told of and this one."""
         self.skipped = 0
-        """Windows left out since ``settle`` because they were past due."""
+        """Windows left out not told of yet because they were past due."""
         self.stands = False
         """Whether windows are taken at all."""
         self.source: Ring | None = None
@@ -54,14 +80,6 @@ class Reader:
     def breaks(self) -> int:
         """How many breaks of the stream are behind the window."""
         return self._breaks_seen
-
-    @property
-    def at_ns(self) -> int:
-        """``end_ns`` in the stream's own time, which a replay at another speed does not keep."""
-        if self.source is None or self.source.speed == 1:
-            return self.end_ns
-        end = self.start + self._size + self._lost_seen
-        return int(end * self.at(self.source).step_ns)
 
     def at(self, ring: Ring) -> Ring:
         """Return the ring that the windows come from: the stream's own, or a branch of it."""
@@ -114,7 +132,7 @@ class Reader:
         if self._taken:  # as ``move_on``
             self._next += self._hop
             self._taken = False
-        self.source = ring
+        self.source, speed = ring, ring.speed
         if self._branch is not None:
             ring = self._branch.ring
         start, head = self._next, ring.head
@@ -126,7 +144,9 @@ class Reader:
         if now_ns is not None:
             start = self._skip_late(ring, now_ns)
             end = start + self._size
-        self.end_ns = ring.read(start, self._size, self._bytes)
+        self.end_ns = self.at_ns = ring.read(start, self._size, self._bytes)
+        if speed != 1:
+            self.at_ns = int((end + self._lost_seen) * ring.step_ns)
         self._taken = True
         self.start = start
         self._covered_before, self._covered = self._covered, end
@@ -143,8 +163,15 @@ class Reader:
             self._next += self._hop
             self._taken = False
 
+    def pass_on(self) -> Taken:
+        """Return what there is to say of the window, and begin to count anew."""
+        lost, gap, skipped = self.lost, self.gap, self.skipped
+        if gap or lost or skipped:
+            self.settle()
+        return Taken(self.start, self.end_ns, self.at_ns, lost, gap, skipped)
+
     def settle(self) -> None:
-        """Begin to count anew: a window was decided."""
+        """Begin to count anew."""
         self.lost, self.gap, self.skipped = 0, False, 0
 
     def give_back(self) -> None:
@@ -182,8 +209,12 @@ class Reader:
             window = np.empty((stream.window, len(stream.channels)), np.float32)
         if self._taken and window.shape == self.window.shape:
             window[...] = self.window  # for a model to fall back to, the same once more
-        self.window, self._bytes = window, window.data.cast("B")
+        self.write_to(window)
         return moved
+
+    def write_to(self, window: Float32Array) -> None:
+        """Copy the windows to other memory of the same shape from now on."""
+        self.window, self._bytes = window, window.data.cast("B")
 
     def _count_fresh(self) -> int | None:
         new = self._hop * (1 + self.skipped)

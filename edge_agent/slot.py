@@ -9,11 +9,12 @@ from itertools import count
 from time import monotonic_ns
 from typing import Final, Literal
 
+import numpy as np
 from msgspec import Struct
 
 from edge_agent.branch import follow, key_of, release
 from edge_agent.clock import WallClock
-from edge_agent.reader import Reader
+from edge_agent.reader import Reader, Taken
 from edge_agent.ring import Ring
 from edge_agent.schedule import Job
 from edge_agent.sharing import Share, Sharing
@@ -27,10 +28,12 @@ from edge_bundle.errors import ArtifactRefused
 from edge_bundle.inference import Inference
 from edge_bundle.manifest import Stream
 from edge_bundle.tensor import Float32Array
-from edge_wire.messages import Latency, ModelId
+from edge_wire.messages import ModelId
 
 COST_SHARE: Final = 8
 """A window's time counts for one part in so many of the moving estimate."""
+
+NONE: Final = np.empty(0, np.float32)
 
 Late = Literal["drop", "keep"]
 Keep = Callable[[str, Stream, Float32Array, Decision, float | None, bool], None]
@@ -68,6 +71,20 @@ class Made(Struct, frozen=True, gc=False):
     decision: Decision
     notes: tuple[Note, ...] = ()
     """Events and states that came of it."""
+
+
+class Ahead(Struct, gc=False):
+    """A window that was taken ahead of others' predictions, for them all to be made together."""
+
+    window: Float32Array
+    """float32 [window, channels], until it was run."""
+    taken: Taken
+    fresh: int | None
+    """As the reader's."""
+    broken: bool
+    """Whether what is remembered of the windows before ends here."""
+    scores: Float32Array = NONE
+    """What the model gave, once it was run."""
 
 
 class Slot:
@@ -208,9 +225,7 @@ class Slot:
                 decision = inference.decide(reader.window, None if broken else reader.fresh)
                 break
             except Exception as error:  # whatever a model does, the other models go on
-                refused = isinstance(error, ArtifactRefused)
-                why = str(error) if refused else f"{type(error).__name__}: {error}"
-                if not self._fall_back(why):
+                if not self._fall_back(explain(error)):
                     running = None
                     break
         if running is not None and (running.drift or self.keep or self._trial):
@@ -221,19 +236,67 @@ class Slot:
         if running is None:
             self.tally.failed += 1
             return None
-        end_ns = reader.end_ns
-        e2e_ns = ended_ns - end_ns
-        self.tally.add(inference.infer_ns, e2e_ns)
-        latency = Latency(  # in ms, to the µs
-            (began_ns - end_ns) // 1000 / 1000,
-            inference.pre_ns // 1000 / 1000,
-            inference.infer_ns // 1000 / 1000,
-            e2e_ns // 1000 / 1000,
+        taken = reader.pass_on()
+        taken.began_ns, taken.pre_ns, taken.infer_ns = (
+            began_ns,
+            inference.pre_ns,
+            inference.infer_ns,
         )
-        seq, payload, notes = self._teller.tell(decision, reader, latency)
-        if reader.gap or reader.lost or reader.skipped:
-            reader.settle()
-        return Made(self.stream, self.model, seq, payload, reader.start, decision, notes)
+        return self._tell(taken, decision, ended_ns)
+
+    @property
+    def patient(self) -> bool:
+        """Whether windows may be run and judged together: nothing else looks at a single one."""
+        running = self._running
+        if running is None or running.drift or self.keep or self._trial or self._share:
+            return False
+        decider = running.inference.decider
+        return decider is not None and not decider.needs_input
+
+    def take_ahead(self, ring: Ring, memory: Float32Array) -> Ahead | None:
+        """Copy the next window out of the ring, to be run and finished with others.
+
+        Only where the slot is ``patient``; each window is then to be ``run``, and after it was,
+        ``finish``ed, in the order in which they were taken.
+
+        Args:
+            memory: float32 [window, channels], its own until it was run.
+        Returns: None where there is no whole window.
+        """
+        reader = self._reader
+        reader.write_to(memory)
+        if not self.take(ring):
+            return None
+        broken = self._stale or reader.gap or (reader.skipped > 0 and self._stateful)
+        self._stale = False
+        return Ahead(memory, reader.pass_on(), None if broken else reader.fresh, broken)
+
+    def run(self, ahead: Ahead) -> None:
+        """Run a window that was taken ahead.
+
+        Raises: whatever the model does; nothing is fallen back to.
+        """
+        running, taken = self._running, ahead.taken
+        assert running is not None
+        inference = running.inference
+        taken.began_ns = monotonic_ns()
+        if ahead.broken:
+            inference.reset_model()
+        # A copy: the next window overwrites it.
+        ahead.scores = inference.scores(ahead.window, ahead.fresh).copy()
+        taken.pre_ns, taken.infer_ns = inference.pre_ns, inference.infer_ns
+
+    def finish(self, ahead: Ahead) -> Made:
+        """Judge a window that was run ahead, and tell of it.
+
+        Raises: as ``run``.
+        """
+        running = self._running
+        assert running is not None
+        if ahead.broken:
+            running.inference.reset_decision()
+        decision = running.inference.judge(ahead.scores)
+        return self._tell(ahead.taken, decision, monotonic_ns())
 
     def fail(self, why: str) -> None:
         """Give up a window where something other than the model failed.
@@ -249,6 +312,11 @@ class Slot:
     def end(self) -> tuple[Note, ...]:
         """Return the ends of the events that go on, as no window will follow."""
         return self._teller.end()
+
+    def _tell(self, taken: Taken, decision: Decision, ended_ns: int) -> Made:
+        self.tally.add(taken.infer_ns, ended_ns - taken.end_ns)
+        seq, payload, notes = self._teller.tell(decision, taken, ended_ns)
+        return Made(self.stream, self.model, seq, payload, taken.start, decision, notes)
 
     def _watch(self, running: Loaded, decision: Decision) -> None:
         """Let those who watch a model look at a window that it decided."""
@@ -351,6 +419,13 @@ class Slot:
         if loaded.inference.decider is not None:
             self._teller.begin(loaded.inference.decider, loaded.identify(), stream)
         return moved
+
+
+def explain(error: Exception) -> str:
+    """Return why a model failed, in its own words or with the name of what it raised."""
+    if isinstance(error, ArtifactRefused):
+        return str(error)
+    return f"{type(error).__name__}: {error}"
 
 
 def _kept(ring: Ring, loaded: Loaded) -> int:

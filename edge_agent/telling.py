@@ -14,7 +14,7 @@ from typing import Final, Literal
 from msgspec import UNSET, Struct
 
 from edge_agent.clock import WallClock
-from edge_agent.reader import Reader
+from edge_agent.reader import Taken
 from edge_bundle.decision.decider import Decider
 from edge_bundle.decision.events import Action, Cause, Tracker
 from edge_bundle.decision.outcome import Decision
@@ -86,13 +86,14 @@ class Teller:
             self._ends = deque(maxlen=max(rule.events.debounce, hops + 1))
 
     def tell(
-        self, decision: Decision, window: Reader, latency: Latency
+        self, decision: Decision, window: Taken, ended_ns: int
     ) -> tuple[int, bytes, tuple[Note, ...]]:
         """Tell of the next window.
 
         Args:
             decision: of the model that ``begin`` was told of last.
-            window: it, and what is missing before it.
+            window: what was decided, and what is missing before it.
+            ended_ns: when, in monotonic time.
         Returns: ``seq`` of its prediction, or of the next one where it is not published and the
             second is empty; the prediction, encoded; events and states that came of it.
         """
@@ -111,6 +112,12 @@ class Teller:
             self._quiet = self._pace is None and self._tracker is None
         self.seq = seq + 1
         t, clock = self._clock.stamp(end_ns)
+        latency = Latency(  # in ms, to the µs
+            (window.began_ns - end_ns) // 1000 / 1000,
+            window.pre_ns // 1000 / 1000,
+            window.infer_ns // 1000 / 1000,
+            (ended_ns - end_ns) // 1000 / 1000,
+        )
         # In the fields' order: by their names it takes four times as long.
         prediction = Prediction(
             1,

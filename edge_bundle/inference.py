@@ -41,7 +41,8 @@ class Inference:
         self.decider = Decider(decision, manifest.scores_shapes) if decision else None
         """Judges the windows in turn; None where the bundle has no decision."""
         self._taken: Array | None = None
-        """The last window's features, where there are any."""
+        """What the last window's model was given, in real values: its features, or where there are
+        none and the decision asks for it, the window."""
         self._spec = model.inputs[manifest.window_input]
         self._input = model.input(manifest.window_input)
         self._encode = Coder(self._spec).encode
@@ -105,22 +106,22 @@ class Inference:
 
         Raises: BundleRefused: the bundle has no decision.
         """
+        return self.judge(self.scores(window, fresh))
+
+    def judge(self, scores: Float32Array) -> Decision:
+        """Judge what ``scores`` gave, of one window after another.
+
+        Raises: BundleRefused: the bundle has no decision.
+        """
         decider = self.decider
         if decider is None:
             raise BundleRefused(
                 f"{self.manifest.file_name}: it has no [decision]: nothing says what its scores "
                 "mean; build it with --spec"
             )
-        scores = self.scores(window, fresh)
         if decider.plain:
             return decider.judge(scores)
-        if not decider.needs_input:
-            return decider.decide(scores)
-        # What the runtime was given may be overwritten by it.
-        taken = self._taken
-        if self.prepare is None:
-            taken = dequantize(window, self._spec)
-        return decider.decide(scores, taken)
+        return decider.decide(scores, self._taken)
 
     def override(self, thresholds: Mapping[str, float]) -> None:
         """Decide with other thresholds than the bundle's, by their labels.
@@ -137,9 +138,17 @@ class Inference:
 
     def reset(self) -> None:
         """Forget the stream: called where windows are not contiguous."""
+        self.reset_model()
+        self.reset_decision()
+
+    def reset_model(self) -> None:
+        """Forget what the model and its features remember: before its ``scores``."""
         self.model.reset()
         if self._feedback is not None:
             self._feedback.reset()
+
+    def reset_decision(self) -> None:
+        """Forget what the decision remembers: before its ``judge``."""
         if self.decider is not None:
             self.decider.reset()
 
@@ -155,6 +164,9 @@ class Inference:
             self.window[...] = window
         elif self.prepare is None:
             _copy_prepared(window, self._input)
+            if self.decider is not None and self.decider.needs_input:
+                # Not of what the runtime was given, which it may overwrite.
+                self._taken = dequantize(window, self._spec)
         else:
             self._taken = self.prepare(window, fresh)
             self._encode(self._taken, self._input)
