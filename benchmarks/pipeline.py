@@ -108,12 +108,12 @@ def cases() -> dict[str, Callable[[], Case]]:
     return {
         "mlp_60us": lambda: Case(make_mlp((1600,)), 0.85, 128),
         "cnn_60us": lambda: Case(make_cnn((104, 136)), 0.85, 128),
-        "mlp_1ms": lambda: Case(make_mlp((4096, 1536)), 0.99, 64),
-        "cnn_1ms": lambda: Case(make_cnn((96,) * 11, 1), 0.99, 64),
-        "cnn_2ms": lambda: Case(make_cnn((96,) * 18, 1), 0.99, 64),
-        "cnn_5ms": lambda: Case(make_cnn((128,) * 26, 1), 0.99, 64),
+        "mlp_1ms": lambda: Case(make_mlp((4096, 1536)), 0.99, 128),
+        "cnn_1ms": lambda: Case(make_cnn((96,) * 11, 1), 0.99, 128),
+        "cnn_2ms": lambda: Case(make_cnn((96,) * 18, 1), 0.99, 128),
+        "cnn_5ms": lambda: Case(make_cnn((128,) * 26, 1), 0.99, 128),
         "features_statistics": lambda: Case(
-            make_mlp((2600,), 10 * CHANNELS), 0.9, 64, MOTION, statistics, plain_statistics
+            make_mlp((2600,), 10 * CHANNELS), 0.9, 128, MOTION, statistics, plain_statistics
         ),
         "features_mfcc": lambda: Case(
             make_mlp((1500,), 490), 0.9, 32, SOUND, (MFCC,), plain_mfcc()

@@ -9,7 +9,6 @@ from itertools import count
 from time import monotonic_ns
 from typing import Final, Literal
 
-import numpy as np
 from msgspec import Struct
 
 from edge_agent.branch import follow, key_of, release
@@ -32,8 +31,6 @@ from edge_wire.messages import ModelId
 
 COST_SHARE: Final = 8
 """A window's time counts for one part in so many of the moving estimate."""
-
-NONE: Final = np.empty(0, np.float32)
 
 Late = Literal["drop", "keep"]
 Keep = Callable[[str, Stream, Float32Array, Decision, float | None, bool], None]
@@ -73,20 +70,6 @@ class Made(Struct, frozen=True, gc=False):
     """Events and states that came of it."""
 
 
-class Ahead(Struct, gc=False):
-    """A window that was taken ahead of others' predictions, for them all to be made together."""
-
-    window: Float32Array
-    """float32 [window, channels], until it was run."""
-    taken: Taken
-    fresh: int | None
-    """As the reader's."""
-    broken: bool
-    """Whether what is remembered of the windows before ends here."""
-    scores: Float32Array = NONE
-    """What the model gave, once it was run."""
-
-
 class Slot:
     """Makes the predictions of one model on one stream."""
 
@@ -123,10 +106,11 @@ class Slot:
         self.keep: Keep | None = None
         """Told of every window that was decided: model, its stream, the window itself until the
         next one, the decision, how sure that is, and whether the model has drifted."""
+        self.reader = Reader()
+        """Takes the windows."""
         self.sharing = Sharing()
         """Of the stream, with the other models on it."""
         self._share: Share | None = None
-        self._reader = Reader()
         self._teller = Teller(model, stream, boot, clock, numbers or count())
         self._finished_ns = 0
         self._unhealthy = unhealthy
@@ -150,21 +134,27 @@ class Slot:
         """Of the next prediction."""
         return self._teller.seq
 
+    @property
+    def broken(self) -> bool:
+        """Whether what is remembered of the windows before ends at the one that was taken."""
+        reader = self.reader
+        return reader.gap or self._stale or (reader.skipped > 0 and self._stateful)
+
     def room(self, ring: Ring) -> int:
         """Return how many samples the stream may still take before one is lost that is needed."""
-        return self._reader.room(ring)
+        return self.reader.room(ring)
 
     def idle(self, ring: Ring) -> bool:
         """Tell whether there is no whole window to do."""
-        return self._offered is None and self._reader.idle(ring)
+        return self._offered is None and self.reader.idle(ring)
 
     def starved(self, ring: Ring) -> bool:
         """Tell whether there never was a whole window."""
-        return self._running is not None and self._reader.end_ns == 0 and self.idle(ring)
+        return self._running is not None and self.reader.end_ns == 0 and self.idle(ring)
 
     def job(self, ring: Ring) -> Job:
         """Return the next window as the schedule sees it."""
-        reader = self._reader
+        reader = self.reader
         hop_ns = reader.hop_ns(ring)
         deadline_ns = None if self.idle(ring) else reader.deadline_ns(ring)
         # What nobody has measured yet may take long.
@@ -193,7 +183,7 @@ class Slot:
 
     def take(self, ring: Ring) -> bool:
         """Copy the next window out of the ring; tell whether there was one."""
-        reader = self._reader
+        reader = self.reader
         if self._offered is not None:
             reader.move_on()
             self._change(ring)
@@ -212,10 +202,10 @@ class Slot:
 
         Returns: None where the model failed and there was none to fall back to.
         """
-        began_ns, reader = monotonic_ns(), self._reader
+        began_ns, reader = monotonic_ns(), self.reader
         while (running := self._running) is not None:
             inference = running.inference
-            broken = reader.gap or self._stale or (reader.skipped > 0 and self._stateful)
+            broken = self.broken
             try:
                 if broken:
                     inference.reset()
@@ -242,7 +232,7 @@ class Slot:
             inference.pre_ns,
             inference.infer_ns,
         )
-        return self._tell(taken, decision, ended_ns)
+        return self.tell(taken, decision, ended_ns)
 
     @property
     def patient(self) -> bool:
@@ -253,50 +243,27 @@ class Slot:
         decider = running.inference.decider
         return decider is not None and not decider.needs_input
 
-    def take_ahead(self, ring: Ring, memory: Float32Array) -> Ahead | None:
-        """Copy the next window out of the ring, to be run and finished with others.
-
-        Only where the slot is ``patient``; each window is then to be ``run``, and after it was,
-        ``finish``ed, in the order in which they were taken.
-
-        Args:
-            memory: float32 [window, channels], its own until it was run.
-        Returns: None where there is no whole window.
-        """
-        reader = self._reader
-        reader.write_to(memory)
-        if not self.take(ring):
-            return None
-        broken = self._stale or reader.gap or (reader.skipped > 0 and self._stateful)
-        self._stale = False
-        return Ahead(memory, reader.pass_on(), None if broken else reader.fresh, broken)
-
-    def run(self, ahead: Ahead) -> None:
-        """Run a window that was taken ahead.
-
-        Raises: whatever the model does; nothing is fallen back to.
-        """
-        running, taken = self._running, ahead.taken
-        assert running is not None
-        inference = running.inference
-        taken.began_ns = monotonic_ns()
-        if ahead.broken:
-            inference.reset_model()
-        # A copy: the next window overwrites it.
-        ahead.scores = inference.scores(ahead.window, ahead.fresh).copy()
-        taken.pre_ns, taken.infer_ns = inference.pre_ns, inference.infer_ns
-
-    def finish(self, ahead: Ahead) -> Made:
-        """Judge a window that was run ahead, and tell of it.
-
-        Raises: as ``run``.
-        """
+    @property
+    def inference(self) -> Inference:
+        """What runs where the slot is ``patient``."""
         running = self._running
         assert running is not None
-        if ahead.broken:
-            running.inference.reset_decision()
-        decision = running.inference.judge(ahead.scores)
-        return self._tell(ahead.taken, decision, monotonic_ns())
+        return running.inference
+
+    def pass_on(self) -> tuple[Taken, bool]:
+        """Leave the window that ``take`` copied to be run by somebody else.
+
+        Returns: what is missing before it, and whether what is remembered ends there.
+        """
+        broken = self.broken
+        self._stale = False
+        return self.reader.pass_on(), broken
+
+    def tell(self, taken: Taken, decision: Decision, ended_ns: int) -> Made:
+        """Tell of a window that was decided, and when it was, in monotonic time."""
+        self.tally.add(taken.infer_ns, ended_ns - taken.end_ns)
+        seq, payload, notes = self._teller.tell(decision, taken, ended_ns)
+        return Made(self.stream, self.model, seq, payload, taken.start, decision, notes)
 
     def fail(self, why: str) -> None:
         """Give up a window where something other than the model failed.
@@ -305,7 +272,7 @@ class Slot:
         """
         self.tally.failed += 1
         self._finished_ns = monotonic_ns()
-        self._reader.gap = True
+        self.reader.gap = True
         if self._trial:
             self._fall_back(why)
 
@@ -313,14 +280,9 @@ class Slot:
         """Return the ends of the events that go on, as no window will follow."""
         return self._teller.end()
 
-    def _tell(self, taken: Taken, decision: Decision, ended_ns: int) -> Made:
-        self.tally.add(taken.infer_ns, ended_ns - taken.end_ns)
-        seq, payload, notes = self._teller.tell(decision, taken, ended_ns)
-        return Made(self.stream, self.model, seq, payload, taken.start, decision, notes)
-
     def _watch(self, running: Loaded, decision: Decision) -> None:
         """Let those who watch a model look at a window that it decided."""
-        drift, window = running.drift, self._reader.window
+        drift, window = running.drift, self.reader.window
         certainty = rate_certainty(running.bundle.manifest.decision, decision)
         if drift is not None:
             drift.push(window, decision.score if certainty is None else certainty)
@@ -336,7 +298,7 @@ class Slot:
         if failed is None:
             return False
         self._trial, self._fallback = False, None
-        reader = self._reader
+        reader = self.reader
         same = fallback is not None and _shape(fallback) == reader.window.shape
         if fallback is not None:
             if self._install(fallback):
@@ -356,7 +318,7 @@ class Slot:
         if offered is None:
             return
         loaded, trial, fallback = offered
-        reader = self._reader
+        reader = self.reader
         if not reader.stands:
             reader.enter(ring)
             reader.gap = self.seq > 0  # nothing ran since the prediction before
@@ -377,7 +339,7 @@ class Slot:
             if self._running is None and fallback is not None:
                 self._install(fallback)
             elif self._running is None:
-                self._reader.leave()
+                self.reader.leave()
             return f"a window of {wanted} samples; {kept} are kept of this stream"
         if not trial:
             self._fallback = None
@@ -397,13 +359,13 @@ class Slot:
         before = fallback or self._fallback or running
         self._trial, self._fallback, self._running = False, None, None
         if before is None:
-            self._reader.leave()
+            self.reader.leave()
         else:
             self._install(before)
 
     def _install(self, loaded: Loaded) -> bool:
         """Let a model run from the next window; tell whether that is at another place."""
-        stream, reader = loaded.stream, self._reader
+        stream, reader = loaded.stream, self.reader
         moved = reader.change(stream, loaded.inference.window)
         if moved:
             reader.gap = reader.gap or self.seq > 0
@@ -422,7 +384,7 @@ class Slot:
 
 
 def explain(error: Exception) -> str:
-    """Return why a model failed, in its own words or with the name of what it raised."""
+    """Return why a model failed: in our own words, or with the name of what was raised."""
     if isinstance(error, ArtifactRefused):
         return str(error)
     return f"{type(error).__name__}: {error}"

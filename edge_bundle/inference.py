@@ -1,7 +1,7 @@
 """The one path from a raw window to a decision, for converter and device alike."""
 
 from collections.abc import Callable, Mapping
-from time import perf_counter_ns
+from time import monotonic_ns
 from typing import TypeAlias
 
 import numpy as np
@@ -63,6 +63,8 @@ class Inference:
         self._feedback = Feedback(manifest, model) if fed else None
         self._follows = bool(fed or self._coded or self._parts)
         """Whether a run leaves something to do."""
+        self.began_ns = 0
+        """When the last window was begun, in monotonic time."""
         self.pre_ns = 0
         """Time that the last window's features took."""
         self.infer_ns = 0
@@ -90,15 +92,15 @@ class Inference:
             all outputs, one after another; the next call overwrites it.
         Raises: ModelRefused: where the runtime fails.
         """
-        began = ready = perf_counter_ns()
+        self.began_ns = began = ready = monotonic_ns()
         if window is not self.window:
             self._put(window, fresh)
-            ready = perf_counter_ns()
+            ready = monotonic_ns()
         self.model.invoke()
         if self._follows:
             self._follow()
         self.pre_ns = ready - began
-        self.infer_ns = perf_counter_ns() - ready
+        self.infer_ns = monotonic_ns() - ready
         return self._scores
 
     def decide(self, window: Array, fresh: Fresh = None) -> Decision:
