@@ -13,9 +13,9 @@ def at_most(name: str, value: float, bound: float | None) -> Check:
     return _check(name, value, bound, bound is None or value <= bound)
 
 
-def at_least(name: str, value: float, bound: float) -> Check:
-    """Return a check of a value that must not be less."""
-    return _check(name, value, bound, value >= bound)
+def at_least(name: str, value: float, bound: float | None) -> Check:
+    """Return a check of a value that must not be less; without a bound it is only told."""
+    return _check(name, value, bound, bound is None or value >= bound)
 
 
 def tell(text: str) -> None:

@@ -6,7 +6,10 @@ with one each, a large model's speed depends on which memory it was given, by a 
 bare loop takes windows that are cut and prepared already, and calls the session's ``run`` on each;
 where there are features, it works them out in plain NumPy, as a script would.
 
-    python -m benchmarks.pipeline [--rounds 121] [--only CASE]
+    python -m benchmarks.pipeline [--rounds 81] [--only CASE] [--singly]
+
+A replay runs up to 128 windows together, see ``edge_agent.batch``. With ``--singly`` they go one by
+one, as a sensor's do: for that there is no bound.
 
 Exits 1 where a ratio is below its bound. What counts is the process's CPU time: it is one thread
 that waits for nothing, and other programs on the machine move it less than the clock.
@@ -16,7 +19,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -35,6 +38,7 @@ from benchmarks.models import (
     make_mlp,
     make_noise,
 )
+from edge_agent.batch import WINDOWS
 from edge_agent.replay import Replay
 from edge_agent.slot import Made
 from edge_bundle import manifest as m
@@ -57,12 +61,14 @@ class Case:
     """A model, its features in both ways, and how much of the bare loop's speed is asked for."""
 
     data: bytes
-    bound: float
+    bound: float | None
     windows: int
     """In a round."""
     stream: m.Stream = MOTION
     steps: tuple[Step, ...] = ()
     prepare: Prepare = lambda window: window
+    together: int = WINDOWS
+    """Windows that the agent's path may run together."""
 
 
 def plain_statistics(window: Float32Array) -> Float32Array:
@@ -111,7 +117,7 @@ def cases() -> dict[str, Callable[[], Case]]:
         "mlp_1ms": lambda: Case(make_mlp((4096, 1536)), 0.99, 128),
         "cnn_1ms": lambda: Case(make_cnn((96,) * 11, 1), 0.99, 128),
         "cnn_2ms": lambda: Case(make_cnn((96,) * 18, 1), 0.99, 128),
-        "cnn_5ms": lambda: Case(make_cnn((128,) * 26, 1), 0.99, 128),
+        "cnn_5ms": lambda: Case(make_cnn((128,) * 26, 1), 0.99, 64),
         "features_statistics": lambda: Case(
             make_mlp((2600,), 10 * CHANNELS), 0.9, 128, MOTION, statistics, plain_statistics
         ),
@@ -163,7 +169,7 @@ def measure(name: str, case: Case, rounds: int) -> Check:
         )
         recording = Path(folder) / "recording.npz"
         np.savez(recording, values=samples, lengths=[length] * (rounds + 1))
-        replay = Replay(bundle.path, str(recording))
+        replay = Replay(bundle.path, str(recording), together=case.together)
     taken = np.concatenate([case.prepare(w).reshape(-1) for w in windows[:3]])
     chain = replay.inference.chain
     assert chain is not None
@@ -182,7 +188,7 @@ def measure(name: str, case: Case, rounds: int) -> Check:
     ratio = bare_us / ours_us
     tell(
         f"{name:20} bare {bare_us:8.1f} µs, ours {ours_us:8.1f} µs a window, "
-        f"ratio {ratio:.3f}, at least {case.bound}"
+        f"ratio {ratio:.3f}" + (f", at least {case.bound}" if case.bound else "")
     )
     check = at_least(name, ratio, case.bound)
     return check | {"bare_us": round(bare_us, 1), "ours_us": round(ours_us, 1)}
@@ -192,10 +198,16 @@ def main() -> None:
     """Measure, and print one JSON line."""
     known = cases()
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=121)
+    parser.add_argument("--rounds", type=int, default=81)
+    parser.add_argument("--singly", action="store_true", help="run windows one by one")
     parser.add_argument("--only", choices=known, action="append")
     options = parser.parse_args()
-    checks = [measure(n, known[n](), options.rounds) for n in options.only or known]
+    checks = []
+    for name in options.only or known:
+        case = known[name]()
+        if options.singly:
+            case = replace(case, bound=None, together=1)
+        checks.append(measure(name, case, options.rounds))
     finish(checks)
 
 

@@ -44,11 +44,11 @@ class Waiting(Struct, gc=False):
 class Batch:
     """Makes the predictions of a slot that is ``patient``; those of another one by one."""
 
-    def __init__(self, slot: Slot, stream: Stream) -> None:
-        """Take a slot in which a model runs, and what that wants to see."""
+    def __init__(self, slot: Slot, stream: Stream, most: int = WINDOWS) -> None:
+        """Take a slot in which a model runs, what that wants to see, and how many go together."""
         self._slot = slot
         shape = stream.window, len(stream.channels)
-        most = min(WINDOWS, BYTES // (4 * shape[0] * shape[1])) if slot.patient else 1
+        most = min(most, BYTES // (4 * shape[0] * shape[1])) if slot.patient else 1
         self._memory = list(np.empty((most, *shape), np.float32)) if most > 1 else []
         """For each window; none where they go one by one."""
         self._waiting: list[Waiting] = []

@@ -7,7 +7,7 @@ from pathlib import Path
 from time import monotonic_ns, perf_counter
 from typing import Final
 
-from edge_agent.batch import Batch
+from edge_agent.batch import WINDOWS, Batch
 from edge_agent.clock import WallClock
 from edge_agent.ring import Chunk, Ring
 from edge_agent.slot import Loaded, Made, Slot
@@ -41,9 +41,16 @@ class Summary:
 class Replay:
     """One bundle and the recordings that it is run over."""
 
-    def __init__(self, bundle: Path, recording: str, threads: int = 1) -> None:
+    def __init__(
+        self, bundle: Path, recording: str, threads: int = 1, together: int = WINDOWS
+    ) -> None:
         """Open both.
 
+        Args:
+            bundle: its path.
+            recording: as ``read_recordings`` takes it.
+            threads: of the model's runtime.
+            together: how many windows may be run together; with 1 they go as a sensor's do.
         Raises: ConfigError: a file that is not there. ArtifactRefused: one that cannot be used.
         """
         try:
@@ -53,6 +60,7 @@ class Replay:
             told = f"{error.filename}: {error.strerror}" if error.filename else str(error)
             raise ConfigError(told) from None
         self._loaded = Loaded(opened, Inference.open(opened, threads))
+        self._together = together
         self._windows = self._labelled = self._right = 0
         self._seconds = 0.0
         self.last_notes: tuple[Note, ...] = ()
@@ -69,7 +77,7 @@ class Replay:
         chunk = max(CHUNK, stream.hop)
         ring = Ring(stream.window + chunk, len(stream.channels), stream.rate_hz, inf)
         slot.take(ring)
-        batch = Batch(slot, stream)
+        batch = Batch(slot, stream, self._together)
         began = perf_counter()
         try:
             for recording in self._recordings:

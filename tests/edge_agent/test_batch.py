@@ -69,14 +69,14 @@ def refuse(_slot: Slot, _loaded: Loaded, why: str) -> None:
 class Bench:
     """A stream of samples between 0 and 1, whose windows go one by one or together."""
 
-    def __init__(self, model: Loaded, together: bool) -> None:
+    def __init__(self, model: Loaded, together: bool, most: int = b.WINDOWS) -> None:
         at_zero = WallClock(lambda: True, monotonic_ns=lambda: 0, wall_ns=lambda: 0)
         self.model = model
         self.slot = Slot("echo", "s", "boot", at_zero, refuse)
         self.ring = Ring(256, 1, RATE_HZ)
         self.slot.offer(model)
         self.slot.take(self.ring)
-        self._batch = Batch(self.slot, model.stream) if together else None
+        self._batch = Batch(self.slot, model.stream, most) if together else None
         self._values = np.random.default_rng(0)
 
     def push(self, count: int, lost: int = 0, restart: bool = False) -> Iterator[Made]:
@@ -116,13 +116,13 @@ rules = st.sampled_from(
 )
 
 
-@given(pushes, rules, st.integers(1, 9), st.booleans())
+@given(pushes, rules, st.integers(1, 9), st.integers(2, 9), st.booleans())
 def test_windows_together_come_to_what_they_do_one_by_one(
-    pushed: list[tuple[int, int, bool]], rule: Rule, hop: int, with_features: bool
+    pushed: list[tuple[int, int, bool]], rule: Rule, hop: int, most: int, with_features: bool
 ) -> None:
     steps: dict[str, Any] = {"features": (Detrend("constant"),)} if with_features else {}
     alone = Bench(loaded(rule, hop, **steps), together=False)
-    together = Bench(loaded(rule, hop, **steps), together=True)
+    together = Bench(loaded(rule, hop, **steps), together=True, most=most)
     expected = [told(m) for p in pushed for m in alone.push(*p)]
     found = [told(m) for p in pushed for m in together.push(*p)]
     found += [told(m) for m in together.finish()]
