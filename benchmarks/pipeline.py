@@ -6,7 +6,7 @@ with one each, a large model's speed depends on which memory it was given, by a 
 bare loop takes windows that are cut and prepared already, and calls the session's ``run`` on each;
 where there are features, it works them out in plain NumPy, as a script would.
 
-    python -m benchmarks.pipeline [--rounds 81] [--only CASE] [--singly]
+    python -m benchmarks.pipeline [--rounds 41] [--only CASE] [--singly]
 
 A replay runs up to 128 windows together, see ``edge_agent.batch``. With ``--singly`` they go one by
 one, as a sensor's do: for that there is no bound.
@@ -38,7 +38,7 @@ from benchmarks.models import (
     make_mlp,
     make_noise,
 )
-from edge_agent.batch import WINDOWS
+from edge_agent.batch import WINDOWS, count_together
 from edge_agent.replay import Replay
 from edge_agent.slot import Made
 from edge_bundle import manifest as m
@@ -46,6 +46,7 @@ from edge_bundle.features.mel import Mel, dct_weights, mel_weights
 from edge_bundle.features.steps import Dct, Mfcc, Spectrogram, Standardise, Statistics, Step
 from edge_bundle.runtimes.onnx import OnnxModel
 
+TOLERANCE = 1e-3
 Prepare = Callable[[Float32Array], Float32Array]
 SOUND = m.Stream(16000.0, (m.Channel("sound", "1"),), 16000, 16000)
 MFCC = Mfcc(480, 320, 512, "hann", 1, 40, 20.0, 4000.0, offset=1e-6, floor=1e-6, count=10)
@@ -63,7 +64,7 @@ class Case:
     data: bytes
     bound: float | None
     windows: int
-    """In a round."""
+    """In a round, at least."""
     stream: m.Stream = MOTION
     steps: tuple[Step, ...] = ()
     prepare: Prepare = lambda window: window
@@ -112,17 +113,17 @@ def cases() -> dict[str, Callable[[], Case]]:
     """Return what can be measured, by name."""
     statistics = (Standardise(MEANS, SCALES), STATISTICS)
     return {
-        "mlp_60us": lambda: Case(make_mlp((1600,)), 0.85, 128),
-        "cnn_60us": lambda: Case(make_cnn((104, 136)), 0.85, 128),
+        "mlp_60us": lambda: Case(make_mlp((1600,)), 0.85, 1024),
+        "cnn_60us": lambda: Case(make_cnn((104, 136)), 0.85, 1024),
         "mlp_1ms": lambda: Case(make_mlp((4096, 1536)), 0.99, 128),
         "cnn_1ms": lambda: Case(make_cnn((96,) * 11, 1), 0.99, 128),
         "cnn_2ms": lambda: Case(make_cnn((96,) * 18, 1), 0.99, 128),
-        "cnn_5ms": lambda: Case(make_cnn((128,) * 26, 1), 0.99, 64),
+        "cnn_5ms": lambda: Case(make_cnn((128,) * 26, 1), 0.99, 128),
         "features_statistics": lambda: Case(
-            make_mlp((2600,), 10 * CHANNELS), 0.9, 128, MOTION, statistics, plain_statistics
+            make_mlp((2600,), 10 * CHANNELS), 0.9, 256, MOTION, statistics, plain_statistics
         ),
         "features_mfcc": lambda: Case(
-            make_mlp((1500,), 490), 0.9, 32, SOUND, (MFCC,), plain_mfcc()
+            make_mlp((1500,), 490), 0.9, 60, SOUND, (MFCC,), plain_mfcc()
         ),
     }
 
@@ -144,6 +145,24 @@ def run_ours(made: Iterator[Made], count: int) -> None:
         raise SystemExit(f"{count} predictions are missing")
 
 
+def check_answers(
+    session: onnxruntime.InferenceSession,
+    windows: list[Float32Array],
+    prepare: Prepare,
+    made: Iterator[Made],
+) -> None:
+    """Compare the next predictions with what the bare loop would give.
+
+    Raises: SystemExit: one is another.
+    """
+    for window, prediction in zip(windows, islice(made, len(windows)), strict=True):
+        (scores,) = session.run(None, {"x": prepare(window).reshape(1, -1)})
+        best = int(scores.argmax())
+        label, score = prediction.decision.top[0]
+        if label != f"class{best}" or abs(score - scores[0, best]) > TOLERANCE:
+            raise SystemExit(f"{label} {score}, expected class{best} {scores[0, best]}")
+
+
 def seconds(work: Callable[[], None]) -> float:
     """Return the CPU time that something takes."""
     began = time.process_time()
@@ -153,38 +172,41 @@ def seconds(work: Callable[[], None]) -> float:
 
 def measure(name: str, case: Case, rounds: int) -> Check:
     """Return the check of one case."""
-    window, hop, count = case.stream.window, case.stream.hop, case.windows
-    length = (count - 1) * hop + window
-    # A recording for each round: at its end nothing of it is still on its way.
-    samples = make_noise((rounds + 1) * length, len(case.stream.channels))
-    starts = [
-        start
-        for begin in range(0, len(samples), length)
-        for start in range(begin, begin + length - window + 1, hop)
-    ]
-    windows = [samples[s : s + window].copy() for s in starts]
+    window, hop = case.stream.window, case.stream.hop
     with tempfile.TemporaryDirectory() as folder:
         bundle = make_bundle(
             Path(folder), name.replace("_", "-"), case.data, case.steps, case.stream
         )
+        # Whole batches, so that at the end of a round nothing is still on its way.
+        together = count_together(bundle.manifest, case.together)
+        count = -(-case.windows // together) * together
+        # Two rounds more, before and behind those that count, of which the answers are compared.
+        starts = range(0, (rounds + 2) * count * hop, hop)
+        samples = make_noise(starts[-1] + window, len(case.stream.channels))
+        windows = [samples[s : s + window].copy() for s in starts]
         recording = Path(folder) / "recording.npz"
-        np.savez(recording, values=samples, lengths=[length] * (rounds + 1))
+        np.savez(recording, values=samples)
         replay = Replay(bundle.path, str(recording), together=case.together)
     taken = np.concatenate([case.prepare(w).reshape(-1) for w in windows[:3]])
     chain = replay.inference.chain
     assert chain is not None
-    ours = np.concatenate([chain.run(w).flatten() for w in windows[:3]])
-    np.testing.assert_allclose(ours, taken, rtol=1e-3, atol=1e-3)  # the same work
+    given = np.concatenate([chain.run(w).flatten() for w in windows[:3]])
+    np.testing.assert_allclose(given, taken, rtol=1e-3, atol=1e-3)  # the same work
     model = replay.inference.model
     assert isinstance(model, OnnxModel)
     made = replay.run()
+
     bare_s, ours_s = [], []
-    for begin in range(0, (rounds + 1) * count, count):
-        part = windows[begin : begin + count]
+    parts = [windows[begin : begin + count] for begin in range(0, len(windows), count)]
+    check_answers(model.session, parts[0], case.prepare, made)
+    for number, part in enumerate(parts[1:-1]):
+        if number % 2:  # neither always finds what the other left behind
+            ours_s.append(seconds(partial(run_ours, made, count)))
         bare_s.append(seconds(partial(run_bare, model.session, part, case.prepare)))
-        ours_s.append(seconds(partial(run_ours, made, count)))
-    # The first round is to warm up.
-    bare_us, ours_us = (median(s[1:]) / count * 1e6 for s in (bare_s, ours_s))
+        if not number % 2:
+            ours_s.append(seconds(partial(run_ours, made, count)))
+    check_answers(model.session, parts[-1], case.prepare, made)
+    bare_us, ours_us = (median(s) / count * 1e6 for s in (bare_s, ours_s))
     ratio = bare_us / ours_us
     tell(
         f"{name:20} bare {bare_us:8.1f} µs, ours {ours_us:8.1f} µs a window, "
@@ -198,7 +220,7 @@ def main() -> None:
     """Measure, and print one JSON line."""
     known = cases()
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=81)
+    parser.add_argument("--rounds", type=int, default=41)
     parser.add_argument("--singly", action="store_true", help="run windows one by one")
     parser.add_argument("--only", choices=known, action="append")
     options = parser.parse_args()

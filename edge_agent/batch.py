@@ -5,53 +5,43 @@ them before the next one. A sensor's windows go one by one, see ``worker``.
 """
 
 from collections.abc import Iterator
+from math import prod
 from time import monotonic_ns
 from typing import Final
 
 import numpy as np
-from msgspec import Struct
 
 from edge_agent.reader import Taken
 from edge_agent.ring import Ring
 from edge_agent.slot import Made, Slot, explain
 from edge_bundle.errors import ModelRefused
-from edge_bundle.manifest import Stream
-from edge_bundle.tensor import Float32Array
+from edge_bundle.manifest import Manifest
 
 WINDOWS: Final = 128
 """At once, at most."""
 BYTES: Final = 1 << 20
-"""Of memory for them."""
+"""Of memory for them and their scores."""
 PATIENCE_NS: Final = 200_000_000
 """A window that was run waits no longer for those after it."""
-NONE: Final = np.empty(0, np.float32)
 
 
-class Waiting(Struct, gc=False):
-    """A window that was taken, and is to be run."""
-
-    window: Float32Array
-    """float32 [window, channels]."""
-    taken: Taken
-    fresh: int | None
-    """As the reader's."""
-    broken: bool
-    """Whether what is remembered of the windows before ends here."""
-    scores: Float32Array = NONE
-    """What the model gave, once it was run."""
+def count_together(manifest: Manifest, most: int = WINDOWS) -> int:
+    """Return how many windows of a model go together, where any do."""
+    size = 4 * (prod(manifest.window_shape) + manifest.scores_count)
+    return min(most, BYTES // size)
 
 
 class Batch:
     """Makes the predictions of a slot that is ``patient``; those of another one by one."""
 
-    def __init__(self, slot: Slot, stream: Stream, most: int = WINDOWS) -> None:
-        """Take a slot in which a model runs, what that wants to see, and how many go together."""
+    def __init__(self, slot: Slot, manifest: Manifest, most: int = WINDOWS) -> None:
+        """Take a slot, what runs there, and how many windows may go together."""
         self._slot = slot
-        shape = stream.window, len(stream.channels)
-        most = min(most, BYTES // (4 * shape[0] * shape[1])) if slot.patient else 1
-        self._memory = list(np.empty((most, *shape), np.float32)) if most > 1 else []
+        count = count_together(manifest, most) if slot.patient else 1
+        shape = count, *manifest.window_shape
+        self._memory = list(np.empty(shape, np.float32)) if count > 1 else []
         """For each window; none where they go one by one."""
-        self._waiting: list[Waiting] = []
+        self._waiting: list[Taken] = []
 
     def predict(self, ring: Ring) -> Iterator[Made]:
         """Take all whole windows, and yield predictions as soon as there are enough for some.
@@ -74,13 +64,13 @@ class Batch:
         Raises: as ``predict``.
         """
         begin, waiting = 0, self._waiting
+        self._waiting = []
         while begin < len(waiting):
-            end, failure = self._run(begin)
+            end, failure = self._run(waiting, begin)
             yield from self._tell(waiting[begin:end])
             if failure is not None:
                 raise failure
             begin = end
-        waiting.clear()
 
     def _take(self, ring: Ring) -> bool:
         """Take windows; tell whether there are as many as there is memory for."""
@@ -89,38 +79,34 @@ class Batch:
             reader.write_to(window)
             if not slot.take(ring):
                 return False
-            taken, broken = slot.pass_on()
-            waiting.append(Waiting(window, taken, None if broken else reader.fresh, broken))
+            waiting.append(slot.begin())
+            reader.settle()
         return True
 
-    def _run(self, begin: int) -> tuple[int, ModelRefused | None]:
+    def _run(self, waiting: list[Taken], begin: int) -> tuple[int, ModelRefused | None]:
         """Run windows until the first has waited long enough; return where, and what failed."""
-        inference = self._slot.inference
-        until_ns = monotonic_ns() + PATIENCE_NS
-        for number in range(begin, len(self._waiting)):
-            window = self._waiting[number]
+        until_ns = None
+        for number in range(begin, len(waiting)):
+            window = waiting[number]
             try:
-                if window.broken:
-                    inference.reset_model()
-                scores = inference.scores(window.window, window.fresh)
+                self._slot.run(window)
             except Exception as error:  # whatever a model does
                 return number, ModelRefused(explain(error))
-            window.scores = scores.copy()  # the next window overwrites them
-            taken = window.taken
-            taken.pre_ns, taken.infer_ns = inference.pre_ns, inference.infer_ns
-            taken.began_ns = inference.began_ns
-            if taken.began_ns > until_ns:
+            window.scores = window.scores.copy()
+            took_ns = window.pre_ns + window.infer_ns
+            next_ns = window.began_ns + 2 * took_ns  # when the next one would be there
+            if until_ns is None:
+                until_ns = next_ns - took_ns + PATIENCE_NS
+            if next_ns > until_ns:
                 break
         return number + 1, None
 
-    def _tell(self, run: list[Waiting]) -> Iterator[Made]:
+    def _tell(self, run: list[Taken]) -> Iterator[Made]:
         """Judge windows that were run, and yield their predictions."""
-        slot, inference = self._slot, self._slot.inference
+        slot = self._slot
         for window in run:
             try:
-                if window.broken:
-                    inference.reset_decision()
-                decision = inference.judge(window.scores)
+                decision = slot.judge(window)
             except Exception as error:  # whatever a decision does
                 raise ModelRefused(explain(error)) from None
-            yield slot.tell(window.taken, decision, monotonic_ns())
+            yield slot.tell(window, decision, monotonic_ns())

@@ -4,6 +4,8 @@ A window never spans a break, never goes back before the one before it, and is c
 ring, so that the ring may go on while the model runs.
 """
 
+from typing import Final
+
 import numpy as np
 from msgspec import Struct
 
@@ -13,28 +15,38 @@ from edge_agent.schedule import count_late
 from edge_bundle.manifest import Stream
 from edge_bundle.tensor import Float32Array
 
+NONE: Final = np.empty(0, np.float32)
+
 
 class Taken(Struct, gc=False):
-    """A window that was taken, until it is told of."""
+    """A window on its way from the ring to what is told of it."""
 
+    window: Float32Array
+    """float32 [window, channels]: the memory that it was copied to."""
     start: int
     """Position of the first sample."""
     end_ns: int
     """Monotonic time of the last one."""
     at_ns: int
     """The same in the stream's own time, which a replay at another speed does not keep."""
+    breaks: int
+    """How many breaks of the stream are behind it."""
     lost: int
-    """Samples lost between the window before and this one."""
+    """Samples lost between the window told last and this one."""
     gap: bool
     """Whether anything is missing there."""
     skipped: int
     """Windows left out there because they were past due."""
+    broken: bool
+    """Whether what is remembered of the windows before ends here."""
     began_ns: int = 0
-    """When the work on it began."""
+    """When the model's part began, in monotonic time."""
     pre_ns: int = 0
     """Time that its features took."""
     infer_ns: int = 0
     """Time that the model took."""
+    scores: Float32Array = NONE
+    """What the model gave: memory that the next window overwrites."""
 
 
 class Reader:
@@ -51,8 +63,6 @@ class Reader:
         """Monotonic time of its last sample."""
         self.at_ns = 0
         """The same in the stream's own time, which a replay at another speed does not keep."""
-        self.fresh: int | None = None
-        """How many of its last samples are new; None where it does not overlap the one before."""
         self.lost = 0
         """Samples lost not told of yet."""
         self.gap = False
@@ -68,18 +78,11 @@ class Reader:
         self._next = 0
         """Position of the first sample of the next window; while one is taken, of that one."""
         self._size, self._hop = 1, 1
-        self._overlapping: int | None = 1
-        """``fresh`` where no window is left out."""
         self._taken = False
         self._covered = 0
         self._covered_before = 0
         self._breaks_seen = 0
         self._lost_seen = 0
-
-    @property
-    def breaks(self) -> int:
-        """How many breaks of the stream are behind the window."""
-        return self._breaks_seen
 
     def at(self, ring: Ring) -> Ring:
         """Return the ring that the windows come from: the stream's own, or a branch of it."""
@@ -150,7 +153,6 @@ class Reader:
         self._taken = True
         self.start = start
         self._covered_before, self._covered = self._covered, end
-        self.fresh = self._count_fresh() if self.skipped else self._overlapping
         return True
 
     def move_on(self) -> None:
@@ -163,16 +165,24 @@ class Reader:
             self._next += self._hop
             self._taken = False
 
-    def pass_on(self) -> Taken:
-        """Return what there is to say of the window, and begin to count anew."""
-        lost, gap, skipped = self.lost, self.gap, self.skipped
-        if gap or lost or skipped:
-            self.settle()
-        return Taken(self.start, self.end_ns, self.at_ns, lost, gap, skipped)
+    def describe(self, broken: bool) -> Taken:
+        """Return what there is to say of the window taken last; ``settle`` is to follow."""
+        return Taken(
+            self.window,
+            self.start,
+            self.end_ns,
+            self.at_ns,
+            self._breaks_seen,
+            self.lost,
+            self.gap,
+            self.skipped,
+            broken,
+        )
 
     def settle(self) -> None:
-        """Begin to count anew."""
-        self.lost, self.gap, self.skipped = 0, False, 0
+        """Begin to count anew: the window is told of, or sure to be."""
+        if self.gap or self.lost or self.skipped:
+            self.lost, self.gap, self.skipped = 0, False, 0
 
     def give_back(self) -> None:
         """Take the same window once more, as if it had not been taken."""
@@ -198,7 +208,6 @@ class Reader:
         moved = False
         if self.stands and self.source is not None:
             self._size, self._hop = stream.window, stream.hop
-            self._overlapping = stream.hop if stream.hop <= stream.window else None
             branch = follow(self.source, stream)
             moved = branch is not self._branch
             if moved:
@@ -215,10 +224,6 @@ class Reader:
     def write_to(self, window: Float32Array) -> None:
         """Copy the windows to other memory of the same shape from now on."""
         self.window, self._bytes = window, window.data.cast("B")
-
-    def _count_fresh(self) -> int | None:
-        new = self._hop * (1 + self.skipped)
-        return new if new <= self._size else None
 
     def _skip_late(self, ring: Ring, now_ns: int) -> int:
         """Go on to the first window that is not past due, or the last whole one before a break."""

@@ -1,5 +1,6 @@
 """Runs a bundle over recordings without a broker, through the same ring and slot as the agent."""
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import inf
@@ -61,6 +62,9 @@ class Replay:
             raise ConfigError(told) from None
         self._loaded = Loaded(opened, Inference.open(opened, threads))
         self._together = together
+        self._chunk = max(CHUNK, self._loaded.stream.hop)
+        self._firsts: list[int] = []
+        """Position of each recording's first sample, so far."""
         self._windows = self._labelled = self._right = 0
         self._seconds = 0.0
         self.last_notes: tuple[Note, ...] = ()
@@ -71,22 +75,24 @@ class Replay:
 
         Raises: ModelRefused: the model fails on a window.
         """
-        stream = self._loaded.stream
-        slot = Slot(self._loaded.bundle.manifest.name, "replay", "replay", WallClock(), _refuse)
+        stream, bundle = self._loaded.stream, self._loaded.bundle
+        slot = Slot(bundle.manifest.name, "replay", "replay", WallClock(), _refuse)
+        ring = Ring(stream.window + self._chunk, len(stream.channels), stream.rate_hz, inf)
+        self._firsts, self._labelled, self._right = [], 0, 0
         slot.offer(self._loaded)
-        chunk = max(CHUNK, stream.hop)
-        ring = Ring(stream.window + chunk, len(stream.channels), stream.rate_hz, inf)
-        slot.take(ring)
-        batch = Batch(slot, stream, self._together)
         began = perf_counter()
         try:
-            for recording in self._recordings:
-                yield from self._replay(recording, ring, batch, chunk)
+            slot.take(ring)
+            predictions = self._predict(slot, ring)
+            if any(recording.labels for recording in self._recordings):
+                yield from map(self._compare, predictions)
+            else:
+                yield from predictions
         except ModelRefused as error:
-            raise ModelRefused(f"{self._loaded.bundle.path}: {error}") from None
+            raise ModelRefused(f"{bundle.path}: {error}") from None
         finally:
+            self._seconds = perf_counter() - began
             self._windows = slot.tally.windows
-        self._seconds = perf_counter() - began
         self.last_notes = slot.end()
 
     @property
@@ -108,23 +114,21 @@ class Replay:
             sum(t.duplicates for t in timings),
         )
 
-    def _replay(self, recording: Recording, ring: Ring, batch: Batch, chunk: int) -> Iterator[Made]:
-        samples, first = recording.samples, ring.head
-        for at, end, lost, restart in _pieces(recording, chunk):
-            begins = restart or (at == 0 and first > 0)
-            ring.append(Chunk(samples[at:end], monotonic_ns(), lost, begins))
-            yield from self._judge(batch.predict(ring), recording, first)
-        yield from self._judge(batch.finish(), recording, first)
+    def _predict(self, slot: Slot, ring: Ring) -> Iterator[Made]:
+        batch = Batch(slot, self._loaded.bundle.manifest, self._together)
+        for recording in self._recordings:
+            samples = recording.samples
+            self._firsts.append(ring.head)
+            for at, end, lost, restart in _pieces(recording, self._chunk):
+                begins = restart or (at == 0 and ring.head > 0)
+                ring.append(Chunk(samples[at:end], monotonic_ns(), lost, begins))
+                yield from batch.predict(ring)
+        yield from batch.finish()
 
-    def _judge(
-        self, predictions: Iterator[Made], recording: Recording, first: int
-    ) -> Iterator[Made]:
-        """Compare predictions with the labels, where there are any."""
-        if not recording.labels:
-            return predictions
-        return (self._compare(made, recording, made.start - first) for made in predictions)
-
-    def _compare(self, made: Made, recording: Recording, start: int) -> Made:
+    def _compare(self, made: Made) -> Made:
+        """Compare a prediction with the label of its window, where there is one."""
+        number = bisect_right(self._firsts, made.start) - 1
+        recording, start = self._recordings[number], made.start - self._firsts[number]
         label = recording.label(start, start + self._loaded.stream.window)
         if label is not None:
             self._labelled += 1

@@ -134,12 +134,6 @@ class Slot:
         """Of the next prediction."""
         return self._teller.seq
 
-    @property
-    def broken(self) -> bool:
-        """Whether what is remembered of the windows before ends at the one that was taken."""
-        reader = self.reader
-        return reader.gap or self._stale or (reader.skipped > 0 and self._stateful)
-
     def room(self, ring: Ring) -> int:
         """Return how many samples the stream may still take before one is lost that is needed."""
         return self.reader.room(ring)
@@ -198,21 +192,16 @@ class Slot:
         return taken
 
     def predict(self) -> Made | None:
-        """Run the window that ``take`` copied.
+        """Run and judge the window that ``take`` copied, and tell of it.
 
         Returns: None where the model failed and there was none to fall back to.
         """
         began_ns, reader = monotonic_ns(), self.reader
         while (running := self._running) is not None:
-            inference = running.inference
-            broken = self.broken
+            taken = self.begin()
             try:
-                if broken:
-                    inference.reset()
-                    self._stale = False
-                if self._share is not None:
-                    self._share.start, self._share.breaks = reader.start, reader.breaks
-                decision = inference.decide(reader.window, None if broken else reader.fresh)
+                self.run(taken)
+                decision = self.judge(taken)
                 break
             except Exception as error:  # whatever a model does, the other models go on
                 if not self._fall_back(explain(error)):
@@ -226,38 +215,58 @@ class Slot:
         if running is None:
             self.tally.failed += 1
             return None
-        taken = reader.pass_on()
-        taken.began_ns, taken.pre_ns, taken.infer_ns = (
-            began_ns,
-            inference.pre_ns,
-            inference.infer_ns,
-        )
-        return self.tell(taken, decision, ended_ns)
+        made = self.tell(taken, decision, ended_ns)
+        reader.settle()  # not before: where that fails, the next window tells it
+        return made
+
+    # --- its steps, which ``Batch`` does for many windows one after another
 
     @property
     def patient(self) -> bool:
-        """Whether windows may be run and judged together: nothing else looks at a single one."""
+        """Whether a window may be judged after others were run.
+
+        Nobody looks at the window then, nor at what the model was given.
+        """
         running = self._running
-        if running is None or running.drift or self.keep or self._trial or self._share:
+        if running is None or running.drift or self.keep or self._trial:
             return False
         decider = running.inference.decider
         return decider is not None and not decider.needs_input
 
-    @property
-    def inference(self) -> Inference:
-        """What runs where the slot is ``patient``."""
+    def begin(self) -> Taken:
+        """Begin with the window that ``take`` copied; return what there is to say of it."""
+        reader = self.reader
+        broken = reader.gap or self._stale or (reader.skipped > 0 and self._stateful)
+        self._stale = False
+        return reader.describe(broken)
+
+    def run(self, taken: Taken) -> None:
+        """Let the model run on a window; in the order in which they were taken.
+
+        Raises: whatever the model does.
+        """
+        running, share = self._running, self._share
+        assert running is not None
+        inference = running.inference
+        if taken.broken:
+            inference.reset_model()
+        if share is not None:
+            share.start, share.breaks = taken.start, taken.breaks
+        taken.scores = inference.scores(taken.window)
+        taken.began_ns = inference.began_ns
+        taken.pre_ns, taken.infer_ns = inference.pre_ns, inference.infer_ns
+
+    def judge(self, taken: Taken) -> Decision:
+        """Return the decision of a window that was run; in their order.
+
+        Raises: whatever the decision does.
+        """
         running = self._running
         assert running is not None
-        return running.inference
-
-    def pass_on(self) -> tuple[Taken, bool]:
-        """Leave the window that ``take`` copied to be run by somebody else.
-
-        Returns: what is missing before it, and whether what is remembered ends there.
-        """
-        broken = self.broken
-        self._stale = False
-        return self.reader.pass_on(), broken
+        inference = running.inference
+        if taken.broken:
+            inference.reset_decision()
+        return inference.judge(taken.scores)
 
     def tell(self, taken: Taken, decision: Decision, ended_ns: int) -> Made:
         """Tell of a window that was decided, and when it was, in monotonic time."""

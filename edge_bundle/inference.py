@@ -113,6 +113,8 @@ class Inference:
     def judge(self, scores: Float32Array) -> Decision:
         """Judge what ``scores`` gave, of one window after another.
 
+        Where the decision compares it with what the model was given, before the next ``scores``.
+
         Raises: BundleRefused: the bundle has no decision.
         """
         decider = self.decider

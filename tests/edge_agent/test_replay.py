@@ -102,6 +102,66 @@ def test_model_that_fails_on_a_window_ends_the_replay(bundle: Path) -> None:
         next(predictions)
 
 
+def make_labelled(folder: Path, kind: str) -> str:
+    """Write recordings of which each, or each piece of one, has its own label or none."""
+    rng = np.random.default_rng(0)
+    lengths = [260, 199, 730, 404]
+    values = rng.normal(size=(sum(lengths), 6))
+    file = folder / f"r.{kind}"
+    if kind == "npz":
+        names = ["PEN", "IDLE", "SCISSORS"]
+        np.savez(file, values=values, lengths=lengths, y=[0, 1, -1, 2], y_labels=names)
+        return str(file)
+    # Labels change at windows' edges, one sample beside them, and within.
+    labels = np.repeat(["PEN", "IDLE", "", "SCISSORS", "PEN"], [200, 151, 249, 300, 693])
+    rows = (f"{','.join(map(str, v))},{label}\n" for v, label in zip(values, labels, strict=True))
+    file.write_text("ax,ay,az,wx,wy,wz,label\n" + "".join(rows))
+    return str(file)
+
+
+@pytest.mark.parametrize("kind", ["npz", "csv"])
+def test_windows_run_together_are_told_and_compared_as_one_by_one(
+    bundle: Path, tmp_path: Path, kind: str
+) -> None:
+    recording = make_labelled(tmp_path, kind)
+    said = []
+    for together in (1, 5, 128):
+        player = Replay(bundle, recording, together=together)
+        made = list(player.run())
+        summary = player.summary()
+        told = [(m.seq, m.start, m.decision, read(m).quality) for m in made]
+        said.append((told, summary.windows, summary.labelled_windows, summary.accuracy))
+        list(player.run())  # once more
+        again = player.summary()
+        assert (again.windows, again.labelled_windows) == (len(made), summary.labelled_windows)
+    assert said[0] == said[1] == said[2]
+    starts, right = 0, 0
+    inference = Inference.open(player._loaded.bundle)
+    for r in read_recordings(recording, STREAM):
+        for start in window_starts(len(r.samples), STREAM.window, STREAM.hop):
+            label = r.label(start, start + STREAM.window)
+            starts += label is not None
+            window = r.samples[start : start + STREAM.window]
+            right += label is not None and inference.decide(window).label == label
+    assert 0 < starts < len(made)
+    assert (summary.labelled_windows, summary.accuracy) == (starts, right / starts)
+
+
+def test_windows_of_several_recordings_are_run_before_the_first_is_told(bundle: Path) -> None:
+    player = Replay(bundle, str(RECORDING))
+    starts: list[int] = []
+    scores = player.inference.scores
+
+    def count(window: Any, fresh: Any = None) -> Any:
+        starts.append(len(starts))
+        return scores(window, fresh)
+
+    player.inference.scores = count  # type: ignore[method-assign]
+    predictions = player.run()
+    next(predictions)
+    assert len(starts) == 14 * len(window_starts(500, STREAM.window, STREAM.hop))
+
+
 def test_recording_that_ends_within_a_window_gives_the_whole_ones(
     bundle: Path, tmp_path: Path
 ) -> None:

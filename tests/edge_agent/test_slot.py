@@ -651,3 +651,26 @@ def test_every_window_is_run_or_counted(chunks: list[tuple[int, bool]]) -> None:
     assert ran == len(kept.windows)
     assert set(dropping.windows) <= set(kept.windows)
     assert dropping.windows[-1:] == kept.windows[-1:]
+
+
+def test_what_could_not_be_told_is_told_with_the_next_window(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bench = Bench(64, echo(4, 4))
+    bench.push(4)
+    bench.work()
+    bench.push(4, lost=9)
+    tell = Slot.tell
+
+    def fail(*_args: Any) -> Made:
+        raise OSError("no memory for the message")
+
+    monkeypatch.setattr(Slot, "tell", fail)
+    assert bench.slot.take(bench.ring)
+    with pytest.raises(OSError, match="no memory"):
+        bench.slot.predict()
+    bench.slot.fail("no memory for the message")
+    monkeypatch.setattr(Slot, "tell", tell)
+    bench.push(4)
+    (made,) = bench.work()
+    assert (read(made).lost_samples, read(made).quality) == (9, "gap")

@@ -14,7 +14,6 @@ from edge_agent.config import load_config
 from edge_agent.life import Life
 from edge_agent.service import Service
 from edge_bundle.archive import Bundle
-from edge_bundle.decision.outcome import Decision
 from edge_bundle.errors import ModelRefused
 from edge_bundle.features.runner import Fresh
 from edge_bundle.inference import Inference
@@ -77,14 +76,14 @@ def count_stagings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def break_model(monkeypatch: pytest.MonkeyPatch, version: str) -> Callable[[], None]:
     """Let a version fail at every window from when the returned function is called."""
     broken = threading.Event()
-    decide = Inference.decide
+    scores = Inference.scores
 
-    def fail(self: Inference, window: Float32Array, fresh: Fresh = None) -> Decision:
+    def fail(self: Inference, window: Float32Array, fresh: Fresh = None) -> Float32Array:
         if broken.is_set() and self.manifest.version == version:
             raise ModelRefused("a node failed")
-        return decide(self, window, fresh)
+        return scores(self, window, fresh)
 
-    monkeypatch.setattr(Inference, "decide", fail)
+    monkeypatch.setattr(Inference, "scores", fail)
     return broken.set
 
 
