@@ -36,7 +36,7 @@ class Taken(Struct, gc=False):
     gap: bool
     """Whether anything is missing there."""
     skipped: int
-    """Windows left out there because they were past due."""
+    """Windows left out there: past due, or overwritten before they were run."""
     broken: bool
     """Whether what is remembered of the windows before ends here."""
     began_ns: int = 0
@@ -68,7 +68,7 @@ class Reader:
         self.gap = False
         """Whether something is missing between the last window told of and this one."""
         self.skipped = 0
-        """Windows left out not told of yet because they were past due."""
+        """Windows left out not told of yet: past due, or overwritten before they were run."""
         self.stands = False
         """Whether windows are taken at all."""
         self.source: Ring | None = None
@@ -243,10 +243,16 @@ class Reader:
             self._pass_breaks(ring)
             if self._next >= ring.tail:
                 return self._next
-            self.lost += max(0, ring.tail - max(self._next, self._covered))
+            breaks = ring.breaks_since(self._breaks_seen)
+            end = breaks[0][1] if breaks else ring.head
+            to = min(ring.tail, end)
+            # Those that began here, and were whole before the break.
+            last = min(to - 1, end - self._size)
+            self.skipped += max(0, (last - self._next) // self._hop + 1)
+            self.lost += max(0, to - max(self._next, self._covered))
             self.gap = True
-            self._covered = max(self._covered, ring.tail)
-            self._next = ring.tail
+            self._covered = max(self._covered, to)
+            self._next = to
 
     def _pass_breaks(self, ring: Ring) -> None:
         for number, position, lost in ring.breaks_since(self._breaks_seen):

@@ -184,10 +184,8 @@ class Slot:
         late = self.late
         # What a stateful model remembers is worth more than being in time.
         drops = self.live and not self._stateful if late is None else late == "drop"
-        if not drops:
-            return reader.take(ring, None)
         before = reader.skipped
-        taken = reader.take(ring, monotonic_ns())
+        taken = reader.take(ring, monotonic_ns() if drops else None)
         self.tally.late += reader.skipped - before
         return taken
 

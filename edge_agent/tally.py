@@ -69,7 +69,7 @@ class Tally(Struct):
     windows: int = 0
     """Predictions made."""
     late: int = 0
-    """Windows that were never run because they were past due."""
+    """Windows that were never run: past due, or overwritten before that."""
     failed: int = 0
     """Windows of which no prediction was given because the model, or what follows it, failed."""
     _infer: Histogram = field(default_factory=Histogram)

@@ -288,7 +288,7 @@ class ModelTelemetry(Struct, frozen=True):
     windows: Count
     """Predictions made."""
     late: Count
-    """Windows never run because they were past due."""
+    """Windows never run: past due, or overwritten before that."""
     failed: Count
     """Windows of which no prediction was given because the model, or what follows it, failed."""
     infer_ms: Spread | None

@@ -653,6 +653,45 @@ def test_every_window_is_run_or_counted(chunks: list[tuple[int, bool]]) -> None:
     assert dropping.windows[-1:] == kept.windows[-1:]
 
 
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 60), st.booleans(), st.integers(0, 3)), min_size=1, max_size=20
+    ),
+    st.sampled_from(["keep", "drop"]),
+)
+def test_windows_overwritten_before_they_were_run_are_counted(
+    chunks: list[tuple[int, bool, int]], late: Late
+) -> None:
+    quick, slow = Bench(loaded=echo(7, 3)), Bench(24, loaded=echo(7, 3))
+    slow.slot.late = late
+    slow.slot.live = True
+    for count, restart, windows in chunks:
+        for bench in (quick, slow):
+            bench.push(count, restart=restart and bench.ring.head > 0)
+        quick.work()
+        slow.work(windows)
+    slow.work()
+    told = slow.predictions
+    counted = sum(1 + p.skipped_windows for p in told) + slow.slot.reader.skipped
+    # Behind each overrun the windows begin anew, up to a hop off those that there would have been.
+    begun_anew = 1 + sum(p.quality == "gap" for p in told) + sum(c[1] for c in chunks)
+    assert abs(counted - len(quick.windows)) <= begun_anew
+    assert slow.slot.tally.late == counted - len(told)
+
+
+def test_a_model_that_is_to_run_all_windows_says_which_it_could_not() -> None:
+    bench = Bench(40, loaded=echo(20, 5))
+    bench.slot.late, bench.slot.live = "keep", True
+    bench.push(20)
+    bench.work()
+    bench.push(100)  # windows from 5 on to 100; those that begin before 80 are overwritten
+    assert [m.start for m in bench.work()] == [80, 85, 90, 95, 100]
+    told = bench.predictions[1]
+    assert (told.skipped_windows, told.quality, told.lost_samples) == (15, "gap", 60)
+    assert bench.slot.tally.late == 15
+
+
 def test_what_could_not_be_told_is_told_with_the_next_window(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
