@@ -120,4 +120,8 @@ class Capture:
         said = [self._intake.problems()]
         if isinstance(self._source, Telling):
             said.insert(0, self._source.problems())
+        said += [
+            f"no whole window of {model} in the last {samples} samples: there are too many gaps"
+            for model, samples in self._feed.starving().items()
+        ]
         return "; ".join(s for s in said if s)

@@ -10,6 +10,7 @@ from edge_agent.ring import Chunk, Ring
 from edge_agent.schedule import Job
 from edge_agent.sharing import Sharing
 from edge_agent.slot import Slot
+from edge_wire.messages import StreamFigures
 
 Policy = Literal["block", "drop_oldest"]
 
@@ -73,6 +74,17 @@ class Feed:
         """Return the models for which there never was a whole window."""
         with self._room:
             return [s.model for s in self.slots if s.starved(self._ring)]
+
+    def starving(self) -> dict[str, int]:
+        """Return models that have had no whole window for long, and in how many samples."""
+        with self._room:
+            waited = {s.model: s.starving(self._ring) for s in self.slots}
+        return {model: samples for model, samples in waited.items() if samples}
+
+    def figures(self) -> StreamFigures:
+        """Return what came since the boot."""
+        with self._room:
+            return StreamFigures(self._ring.head, self._ring.lost, self._ring.breaks)
 
     def close(self) -> None:
         """Let nobody wait any more."""

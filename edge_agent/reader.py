@@ -107,6 +107,21 @@ class Reader:
         start = self._next + (self._hop if self._taken else 0)
         return ring.breaks == self._breaks_seen and start + self._size > ring.head
 
+    def waited(self, ring: Ring) -> int:
+        """Return how many samples came since the end of the last window that was whole.
+
+        0 where there is one to take, or none is wanted.
+        """
+        if not self.stands:
+            return 0
+        ring = self.at(ring)
+        start = self._next + (self._hop if self._taken else 0)
+        for end in (*(b[1] for b in ring.breaks_since(self._breaks_seen)), ring.head):
+            if start + self._size <= end:
+                return 0
+            start = max(start, end)
+        return ring.head - self._covered
+
     def hop_ns(self, ring: Ring) -> int:
         """Return the time from one window to the next; 0 where none are taken."""
         return int(self._hop * self.at(ring).period_ns) if self.stands else 0

@@ -105,13 +105,12 @@ class Service:
             for t, s in zip(config.source, sources, strict=True)
         ]
         self._collection = open_collection(loaded, self._boot)
-        slots = [slot for feed in self._feeds.values() for slot in feed.slots]
-        every_s = config.telemetry.every_s
+        feeds, every_s = self._feeds.values(), config.telemetry.every_s
         self._telemetry = TelemetryThread(
-            *(self._link, self._topics, device, self._boot, self._clock, slots, every_s),
+            *(self._link, self._topics, device, self._boot, self._clock, feeds, every_s),
             self._collection.describe if self._collection else lambda: None,
         )
-        for slot in slots:
+        for slot in (slot for feed in feeds for slot in feed.slots):
             slot.keep = self._collection.offer if self._collection else None
         self._ending = False
         self._acks: queue.SimpleQueue[Ack] = queue.SimpleQueue()

@@ -32,6 +32,8 @@ from edge_wire.messages import ModelId
 COST_SHARE: Final = 8
 """A window's time counts for one part in so many of the moving estimate."""
 
+STARVING: Final = 10
+"""So many windows' samples without a whole window are worth a word."""
 Late = Literal["drop", "keep"]
 Keep = Callable[[str, Stream, Float32Array, Decision, float | None, bool], None]
 
@@ -145,6 +147,14 @@ class Slot:
     def starved(self, ring: Ring) -> bool:
         """Tell whether there never was a whole window."""
         return self._running is not None and self.reader.end_ns == 0 and self.idle(ring)
+
+    def starving(self, ring: Ring) -> int:
+        """Return in how many samples, or more, there was no whole window; 0 where all is well."""
+        running = self._running
+        if running is None:
+            return 0
+        many = STARVING * max(running.stream.window, running.stream.hop)
+        return many if self.reader.waited(ring) >= many else 0
 
     def job(self, ring: Ring) -> Job:
         """Return the next window as the schedule sees it."""

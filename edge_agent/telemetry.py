@@ -1,4 +1,4 @@
-"""The thread that tells how the device is: counts of every model, and what the process takes."""
+"""The thread that tells how the device is: counts of streams and models, what the process takes."""
 
 import threading
 from collections.abc import Callable, Iterable
@@ -6,6 +6,7 @@ from time import monotonic
 from typing import Final
 
 from edge_agent.clock import WallClock
+from edge_agent.feed import Feed
 from edge_agent.process import read_process
 from edge_agent.slot import Slot
 from edge_agent.tally import Histogram
@@ -36,7 +37,7 @@ class TelemetryThread:
         device: str,
         boot: str,
         clock: WallClock,
-        slots: Iterable[Slot],
+        feeds: Iterable[Feed],
         every_s: float,
         captured: Callable[[], CaptureFigures | None] = lambda: None,
     ) -> None:
@@ -44,7 +45,7 @@ class TelemetryThread:
         self._topic = topics.device(device, "telemetry")
         self._boot = boot
         self._clock = clock
-        self._slots = list(slots)
+        self._feeds = list(feeds)
         self._every_s = every_s
         self._captured = captured
         self._n = 0
@@ -74,9 +75,10 @@ class TelemetryThread:
             t=self._clock.now(),
             uptime_s=round(now_s - self._began_s, 3),
             period_s=round(now_s - self._last_s, 3),
-            models={slot.model: self._describe(slot) for slot in self._slots},
+            models={slot.model: self._describe(slot) for f in self._feeds for slot in f.slots},
             process=read_process(),
             capture=self._captured(),
+            streams={feed.name: feed.figures() for feed in self._feeds},
         )
         self._last_s = now_s
         return told

@@ -297,6 +297,17 @@ class ModelTelemetry(Struct, frozen=True):
     drift: DriftReport | None = None
 
 
+class StreamFigures(Struct, frozen=True):
+    """One stream's counts since the boot."""
+
+    samples: Count
+    """Received, and finite."""
+    lost: Count
+    """Known to be missing."""
+    breaks: Count
+    """Places that no window spans."""
+
+
 class CaptureFigures(Struct, frozen=True):
     """Windows kept on the device for retraining."""
 
@@ -337,6 +348,7 @@ class Telemetry(Struct, frozen=True):
     process: Process
     capture: CaptureFigures | None = None
     """None where nothing is captured."""
+    streams: dict[str, StreamFigures] = {}
 
 
 class Want(Struct, frozen=True):

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from edge_agent import retry
 from edge_agent.capture import Capture
@@ -68,6 +69,22 @@ def test_recording_shorter_than_a_window_says_so_when_it_ends() -> None:
     assert ending.said == [("ended", "too short for one window of echo1")]
     assert [m.start for m in work(feed)] == [0, 10, 20]
     capture.stop()
+
+
+def test_stream_whose_pieces_are_all_shorter_than_a_window_says_so_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("edge_agent.capture.TELL_S", 0.0)
+    feed, ending = make_feed(1000, "drop_oldest", echo(10, 10), echo(9, 9)), Ending()
+    pieces = [replace(chunk(9 * n, 9), lost=1) for n in range(30)]
+    sensor = Sensor(pieces, "wait")
+    capture = Capture(feed, sensor, ending)
+    capture.start()
+    assert sensor.waiting.wait(PATIENCE_S)
+    work(feed)
+    capture.stop()
+    why = "no whole window of echo0 in the last 100 samples: there are too many gaps"
+    assert ending.said == [("running", why)]
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 
 from edge_agent.clock import WallClock
+from edge_agent.feed import Feed
 from edge_agent.process import read_process
 from edge_agent.telemetry import TelemetryThread
 from edge_bundle.drift import Drift, ScoreChanges
 from edge_wire.broker import Broker
 from edge_wire.link import Handlers, Link
-from edge_wire.messages import Telemetry, decode, encode
+from edge_wire.messages import StreamFigures, Telemetry, decode, encode
 from edge_wire.topics import Topics
 from tests.brokers import RunningBroker
 from tests.edge_agent.echo import Bench, echo
@@ -23,7 +24,9 @@ PATIENCE_S = 20.0
 
 
 def teller(bench: Bench) -> TelemetryThread:
-    return TelemetryThread(Wire(), Topics(), "d1", "000001-ab", WallClock(), [bench.slot], 60.0)
+    feed = Feed("s", bench.ring, "block", threading.Event())
+    feed.add(bench.slot)
+    return TelemetryThread(Wire(), Topics(), "d1", "000001-ab", WallClock(), [feed], 60.0)
 
 
 def test_counts_grow_from_message_to_message_and_spreads_are_of_the_period() -> None:
@@ -45,6 +48,17 @@ def test_counts_grow_from_message_to_message_and_spreads_are_of_the_period() -> 
     assert third.models["echo"].infer_ms is None
     assert third.models["echo"].windows == 5
     assert decode(encode(third), Telemetry) == third
+
+
+def test_samples_are_counted_where_no_window_is_whole() -> None:
+    bench = Bench(loaded=echo(10, 10))
+    telling = teller(bench)
+    for _ in range(20):
+        bench.push(9, lost=2)
+    assert not bench.work()
+    told = telling.describe()
+    assert told.streams == {"s": StreamFigures(samples=180, lost=40, breaks=20)}
+    assert told.models["echo"].windows == 0
 
 
 def test_drift_is_told_and_nothing_is_where_nothing_runs() -> None:
