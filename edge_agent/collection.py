@@ -7,6 +7,7 @@ many at a time, as a recording that ``edge-convert`` and ``edge-agent replay`` r
 import io
 import logging
 import threading
+from errno import EFBIG
 from pathlib import Path
 from time import monotonic
 from typing import Final
@@ -24,7 +25,12 @@ from edge_wire.messages import CaptureFigures
 BATCH: Final = 64
 """Windows in a file."""
 MOST_WAITING: Final = 256
-"""Windows in memory, over all models."""
+"""Windows in memory, over all models,"""
+WAITING_BYTES: Final = 4 << 20
+"""and no more than so large together, where it is more than one."""
+PARTS: Final = 4
+"""No file takes more than this part of the quota, unless a single window does: the oldest file
+goes whole."""
 FLUSH_S: Final = 600.0
 """What waits longer than this is written, however little it is: an SD card wears by the write."""
 MINUTE_S: Final = 60.0
@@ -79,7 +85,7 @@ class Collection:
         self._rates: dict[str, Rate] = {}
         self._waiting: dict[tuple[str, Stream], list[Kept]] = {}
         """By model and stream: another version's may be another."""
-        self._count = 0
+        self._count = self._held_bytes = 0
         self._written = self._dropped = self._files = 0
         self._bytes = sum(f.stat().st_size for f in self._recordings())
         self._error = ""
@@ -125,13 +131,16 @@ class Collection:
         if not rate.allow(monotonic()):
             return
         with self._lock:
-            if self._count >= MOST_WAITING:
+            held_bytes = self._held_bytes + window.nbytes
+            if self._count and (self._count >= MOST_WAITING or held_bytes > WAITING_BYTES):
                 self._dropped += 1
                 return
             kept = self._waiting.setdefault((model, stream), [])
             kept.append(Kept(window.copy(), decision.label, decision.score))
             self._count += 1
-            if len(kept) >= BATCH or self._count >= MOST_WAITING // 2:
+            self._held_bytes = held_bytes
+            many = self._count >= MOST_WAITING // 2 or held_bytes >= WAITING_BYTES // 2
+            if many or len(kept) >= BATCH:
                 self._full.set()
 
     def describe(self) -> CaptureFigures:
@@ -155,24 +164,36 @@ class Collection:
     def flush(self) -> None:
         """Write all that is held."""
         with self._lock:
-            waiting, self._waiting, self._count = self._waiting, {}, 0
+            waiting, self._waiting = self._waiting, {}
+            self._count = self._held_bytes = 0
         for (model, stream), kept in waiting.items():
-            try:
-                self._write(model, stream, kept)
-            except OSError as error:  # a full disk costs these windows, and nothing else
-                log.warning("capture: %s", error)
-                with self._lock:
-                    self._dropped += len(kept)
-                    self._error = f"{error.filename or self._folder}: {error.strerror or error}"
-            else:
-                with self._lock:
-                    self._written += len(kept)
-                    self._error = ""
+            size = kept[0].samples.nbytes
+            windows = min(BATCH, max(1, self._table.max_bytes // PARTS // size))
+            for begin in range(0, len(kept), windows):
+                self._try_to_write(model, stream, kept[begin : begin + windows])
+
+    def _try_to_write(self, model: str, stream: Stream, kept: list[Kept]) -> None:
+        try:
+            self._write(model, stream, kept)
+        except OSError as error:  # a full disk costs these windows, and nothing else
+            why = f"{error.filename or self._folder}: {error.strerror or error}"
+            log.warning("capture: %s", why)
+            with self._lock:
+                self._dropped += len(kept)
+                self._error = why
+        else:
+            with self._lock:
+                self._written += len(kept)
+                self._error = ""
 
     def _write(self, model: str, stream: Stream, kept: list[Kept]) -> None:
         data = pack_windows(stream, kept)
         if len(data) > self._table.max_bytes:
-            raise OSError(0, f"{len(data)} bytes, capture.max_bytes is {self._table.max_bytes}")
+            raise OSError(
+                EFBIG,
+                f"a window of {model} takes {len(data)} bytes, and capture.max_bytes is "
+                f"{self._table.max_bytes}: make that larger",
+            )
         recordings = iter(self._recordings())
         while self._bytes + len(data) > self._table.max_bytes:
             oldest = next(recordings)

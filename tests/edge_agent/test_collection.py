@@ -105,6 +105,34 @@ def test_file_larger_than_the_quota_is_not_written(tmp_path: Path) -> None:
     assert "capture.max_bytes is 100" in told.error
 
 
+def test_windows_that_fill_the_quota_go_into_files_that_fit(tmp_path: Path) -> None:
+    quota = 10 * watch_windows(1)[0].nbytes
+    keeping = opened(tmp_path, uncertain_below=1, max_bytes=quota)
+    for _ in range(30):
+        offer(keeping, 0.1)
+    keeping.flush()
+    told = keeping.describe()
+    assert (told.windows, told.dropped, told.error) == (30, 0, "")
+    files = sorted(tmp_path.iterdir())
+    assert told.bytes == sum(f.stat().st_size for f in files) <= quota
+    held = sum(len(read_recordings(f, STREAM)) for f in files)
+    assert held >= 5  # half of the quota, and not what is left of a file with all
+
+
+def test_large_windows_wait_by_their_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    size = watch_windows(1)[0].nbytes
+    keeping = opened(tmp_path, uncertain_below=1)
+    monkeypatch.setattr(collection, "WAITING_BYTES", 3 * size)
+    for _ in range(5):
+        offer(keeping, 0.1)
+    assert (keeping.describe().waiting, keeping.describe().dropped) == (3, 2)
+    keeping.flush()
+    monkeypatch.setattr(collection, "WAITING_BYTES", size - 1)
+    for _ in range(2):  # one alone may be as large as it is
+        offer(keeping, 0.1)
+    assert (keeping.describe().waiting, keeping.describe().dropped) == (1, 3)
+
+
 def test_full_disk_costs_windows_and_is_told_until_there_is_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
