@@ -93,7 +93,11 @@ def take_in_bundles(loaded: LoadedConfig, store: Store, shapes: Shapes) -> dict[
         except (ArtifactRefused, Refused) as error:
             raise ArtifactRefused(str(loaded.error(place, str(error)))) from None
         if bundle.manifest.name != model.name:
-            raise loaded.error(place, f"{path} is of model {bundle.manifest.name!r}")
+            raise loaded.error(
+                place,
+                f"{path} is of model {bundle.manifest.name!r}, not {model.name!r}: a bundle's name "
+                "is given by edge-convert's --name",
+            )
         taken[model.name] = bundle.sha256
     return taken
 

@@ -18,6 +18,9 @@ from edge_wire.broker import Broker
 from edge_wire.credentials import BrokerTable, read_broker
 
 MAX_EXTENDS = 8
+MODEL_TWICE = (
+    ": a model sees one stream; for another, make its bundle once more with another --name"
+)
 LEAST_OUTBOX = 16 << 10
 """A prediction with all the boxes of a picture fits, and some wait for their confirmation."""
 
@@ -228,10 +231,13 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 def _check(loaded: LoadedConfig) -> None:
     config = loaded.config
     names = [s.name for s in config.source]
-    for kind, all_names in (("source", names), ("model", [m.name for m in config.model])):
+    for kind, all_names, advice in (
+        ("source", names, ""),
+        ("model", [m.name for m in config.model], MODEL_TWICE),
+    ):
         for i, name in enumerate(all_names):
             if name in all_names[:i]:
-                raise loaded.error((kind, i, "name"), f"{name!r} is there twice")
+                raise loaded.error((kind, i, "name"), f"{name!r} is there twice{advice}")
     room = config.outbox.max_bytes
     if 0 < room < LEAST_OUTBOX:
         raise loaded.error(
