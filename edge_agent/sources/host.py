@@ -1,19 +1,25 @@
-"""This machine's own figures, from /proc and /sys: a stream that every Linux machine has."""
+"""This machine's own figures: a stream that every machine has, also without a sensor.
+
+Linux says them itself, in /proc and /sys. Elsewhere psutil asks for them.
+"""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from edge_agent import source_tables as tables
 from edge_agent.config import LoadedConfig
 from edge_agent.fit import StreamShape
 from edge_agent.ring import Chunk
+from edge_agent.sources.device import need_library
 from edge_agent.sources.hwmon import name_channels
 from edge_agent.sources.polling import poll
 from edge_agent.sources.source import SourceFailed
 from edge_agent.sources.sysfs import numbered, read_number, read_text
 from edge_bundle.manifest import Channel
 
+NATIVE: Final = "/"
+PROC: Final = "proc/self"
 UNITS: Final[dict[tables.Metric, str]] = {
     "cpu_percent": "%",
     "memory_percent": "%",
@@ -93,11 +99,51 @@ class Host:
         return max(read_number(zone / "temp") for zone in zones) * 1e-3
 
 
-def open_host(loaded: LoadedConfig, index: int, table: tables.Host) -> Host:
+class Elsewhere:
+    """Asks psutil each period, where there is no /proc."""
+
+    def __init__(self, shape: StreamShape, metrics: tuple[tables.Metric, ...], psutil: Any) -> None:
+        self.shape = shape
+        self._metrics = metrics
+        self._psutil = psutil
+
+    def chunks(self, wait: Callable[[float], bool]) -> Iterator[Chunk]:
+        """Yield a sample each period.
+
+        Raises: SourceFailed: this machine does not say one of the figures.
+        """
+        self._psutil.cpu_percent()  # says what was since the call before
+        yield from poll(self.shape, self._read, wait)
+
+    def _read(self) -> list[float]:
+        return [self._one(metric) for metric in self._metrics]
+
+    def _one(self, metric: tables.Metric) -> float:
+        psutil = self._psutil
+        match metric:
+            case "cpu_percent":
+                return float(psutil.cpu_percent())
+            case "memory_percent":
+                return float(psutil.virtual_memory().percent)
+            case "swap_percent":
+                return float(psutil.swap_memory().percent)
+            case "temperature":
+                found: dict[str, Any] = getattr(psutil, "sensors_temperatures", dict)()
+                values = [one.current for zone in found.values() for one in zone]
+                if not values:
+                    raise SourceFailed("temperature: this machine shows none")
+                return float(max(values))
+        return float(psutil.getloadavg()[("load1", "load5", "load15").index(metric)])
+
+
+def open_host(loaded: LoadedConfig, index: int, table: tables.Host) -> "Host | Elsewhere":
     """Open the source of a table.
 
-    Raises: ConfigError: channels that are not the metrics'.
+    Raises: ConfigError: channels that are not the metrics', or no psutil where that is needed.
     """
     native = tuple(Channel(name, UNITS[name]) for name in table.metrics)
     channels = name_channels(loaded, index, table.channels, native)
-    return Host(StreamShape(table.rate_hz, channels), table.metrics, Path(table.root))
+    shape, root = StreamShape(table.rate_hz, channels), Path(table.root)
+    if table.root == NATIVE and not (root / PROC).is_dir():
+        return Elsewhere(shape, table.metrics, need_library(loaded, index, "psutil", "host"))
+    return Host(shape, table.metrics, root)

@@ -1,8 +1,10 @@
 """The kernel's own figures, from a tree of files like its own, and from this machine."""
 
 import math
+import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -142,6 +144,50 @@ def test_table_that_cannot_be_is_refused_by_its_key(
         open_one(tmp_path, table(tree, kind, text), kind=None)
     assert message in str(refused.value)
     assert "edge.toml:" in str(refused.value)
+
+
+def test_a_machine_without_proc_is_asked_by_psutil(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edge_agent.sources import host
+
+    metrics = '["cpu_percent","memory_percent","swap_percent","load1","load5","load15"]'
+    text = f'kind = "host"\nmetrics = {metrics}\n'
+    world = Time(monkeypatch)
+    expected = first(open_one(tmp_path, text, kind=None), world)
+    monkeypatch.setattr(host, "PROC", "no-proc-here")
+    source = open_one(tmp_path, text, kind=None)
+    assert isinstance(source, host.Elsewhere)
+    found = first(source, world)
+    assert 0 <= found[0] <= 100
+    assert found[1:3] == pytest.approx(expected[1:3], abs=5)
+    assert found[3:] == pytest.approx(expected[3:], abs=0.5)
+    monkeypatch.setitem(sys.modules, "psutil", None)
+    with pytest.raises(ConfigError, match=r"psutil .*pip install 'edgeward\[host\]'"):
+        open_one(tmp_path, text, kind=None)
+
+
+def test_temperature_elsewhere_is_the_hottest_or_none() -> None:
+    from edge_agent.sources.host import Elsewhere
+
+    shape = StreamShape(1.0, (Channel("temperature", "degC"),))
+
+    class Board:
+        def __init__(self) -> None:
+            self.zones: dict[str, list[SimpleNamespace]] = {}
+
+        def cpu_percent(self) -> float:
+            return 0.0
+
+        def sensors_temperatures(self) -> dict[str, list[SimpleNamespace]]:
+            return self.zones
+
+    board = Board()
+    source = Elsewhere(shape, ("temperature",), board)
+    with pytest.raises(SourceFailed, match="temperature: this machine shows none"):
+        next(source.chunks(lambda _seconds: False))
+    board.zones = {"cpu": [SimpleNamespace(current=41.0), SimpleNamespace(current=52.5)]}
+    assert next(source.chunks(lambda _seconds: False)).samples.tolist() == [[52.5]]
 
 
 def test_this_machine_has_figures() -> None:
