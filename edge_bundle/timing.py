@@ -25,6 +25,12 @@ MOST_LATE: Final = 128
 """More samples than this do not come in one burst."""
 ON_TIME: Final = 0.2
 """That part of them is at least on time; the least of them may be a stamp written twice."""
+PASSES: Final = 8
+"""So often, at most, what is lost in one place is judged anew by what is lost in the others."""
+NEAR: Final = 3
+"""So many usual steps are counted right by a rough guess of one."""
+BURSTS: Final = 0.01
+"""Where more of the steps are shorter than half the usual one, samples came late, in bursts."""
 SPAN: Final = 64
 """Over so many samples, batches that bear one time even out."""
 
@@ -86,8 +92,9 @@ def read_times(times_s: npt.NDArray[np.float64]) -> Timing:
     if rough:
         breaks = _find_breaks(times_s, steps, mean_s)
         mean_s = _mean(times_s, breaks) or mean_s
-    late = int(np.count_nonzero(steps > GAP_STEPS[1] * usual_s)) - len(breaks) + back
-    return Timing(1 / mean_s, breaks, duplicates, back, max(0, late))
+    late = steps > GAP_STEPS[1] * usual_s
+    late[[b.position - 1 for b in breaks]] = False
+    return Timing(1 / mean_s, breaks, duplicates, back, int(np.count_nonzero(late)))
 
 
 def runs(samples: int, breaks: Sequence[Break]) -> list[tuple[int, int]]:
@@ -113,34 +120,78 @@ def _usual(
     span_s = float(np.median(spans)) if spans.size else step_s
     # Where most steps are alike one of them is a guess that no gap can bend.
     rough = float(np.mean(np.abs(steps - step_s) < EVEN * step_s)) > 0.5
-    return (step_s if rough else span_s), rough
+    if not rough:
+        return span_s, False
+    counts = np.rint(forward / step_s)
+    if np.mean(counts == 0) > BURSTS:
+        return step_s, True
+    # Where nothing came late, steps over a lost sample or two say as much as the others.
+    near = (counts > 0) & (counts <= NEAR)
+    return float(forward[near].sum() / counts[near].sum()), True
 
 
 def _find_breaks(
     times_s: npt.NDArray[np.float64], steps: npt.NDArray[np.float64], usual_s: float
 ) -> tuple[Break, ...]:
-    late_s = times_s - np.arange(len(times_s)) * usual_s
     even = np.median(np.abs(steps - usual_s)) < EVEN * usual_s
     least = GAP_STEPS[0] if even else GAP_STEPS[1]
     found = np.flatnonzero((steps < 0) | (steps > least * usual_s)).tolist()
     # As far as the clock goes on: what follows a very long step says nothing of one before it.
     alone = np.flatnonzero((steps < 0) | (steps > LOOK * usual_s))
-    ends = [*(alone + 1).tolist(), len(times_s)]
-    breaks: list[Break] = []
-    begin = 0
-    for i, next_alone in zip(found, np.searchsorted(alone, found, "right").tolist(), strict=True):
+    ends = np.append(alone + 1, len(times_s))[np.searchsorted(alone, found, "right")].tolist()
+    most = 0 if even else 1  # one alone is within an uneven clock's own steps
+    lost, thought = [1] * len(found), None  # each is thought a break, until the first pass
+    for _ in range(PASSES):
+        if lost == thought:
+            break
+        thought, lost = lost, _count_lost(times_s, steps, usual_s, found, ends, most, lost)
+    return tuple(
+        Break(i + 1, 0, 0.0) if steps[i] < 0 else Break(i + 1, n, float(steps[i]))
+        for i, n in zip(found, lost, strict=True)
+        if n or steps[i] < 0
+    )
+
+
+def _count_lost(
+    times_s: npt.NDArray[np.float64],
+    steps: npt.NDArray[np.float64],
+    usual_s: float,
+    found: list[int],
+    ends: list[int],
+    most: int,
+    thought: list[int],
+) -> list[int]:
+    """Return how many samples are missing at each step found, if the breaks are as was thought.
+
+    Args:
+        found: steps that may be a loss, in order.
+        ends: for each, where what follows says no more of it.
+        most: so many are not told.
+        thought: how many are missing at each; where some are, a run begins.
+    """
+    late_s = times_s - np.arange(len(times_s)) * usual_s
+    begins = [0]
+    for i, n in zip(found, thought, strict=True):
+        begins.append(i + 1 if n or steps[i] < 0 else begins[-1])
+    told = [0] * len(found)
+    # The last one first: all before it is moved by what it lost, as if nothing were missing there.
+    # So no loss makes late what a step before it looks at, and none is counted twice.
+    later_s, stop = 0.0, len(times_s)
+    for at in range(len(found) - 1, -1, -1):
+        i = found[at]
+        late_s[i + 1 : stop] += later_s
+        stop = i + 1
         if steps[i] < 0:
-            breaks.append(Break(i + 1, 0, 0.0))
-            begin = i + 1
+            later_s = 0.0
             continue
         reach = LOOK + 2 * min(MOST_LATE, int(steps[i] / usual_s))
-        before = _on_time(late_s[max(begin, i + 1 - reach) : i + 1])
-        after = _on_time(late_s[i + 1 : min(ends[next_alone], i + 1 + reach)])
-        lost = round((after - before) / usual_s)
-        if lost > (0 if even else 1):  # one alone is within an uneven clock's own steps
-            breaks.append(Break(i + 1, lost, float(steps[i])))
-            begin = i + 1
-    return tuple(breaks)
+        before_s = _on_time(late_s[max(begins[at], i + 1 - reach) : i + 1]) + later_s
+        after_s = _on_time(late_s[i + 1 : min(ends[at], i + 1 + reach)])
+        n = round((after_s - before_s) / usual_s)
+        if n > most:
+            told[at] = n
+            later_s += n * usual_s
+    return told
 
 
 def _on_time(late_s: npt.NDArray[np.float64]) -> float:

@@ -122,19 +122,62 @@ def test_times_that_say_no_rate(times: list[float]) -> None:
     assert (found.rate_hz, found.breaks) == (None, ())
 
 
+def with_losses(count: int, lost: dict[int, int]) -> tuple[npt.NDArray[np.int64], int]:
+    """Return the numbers of samples that are there: before each position some are missing."""
+    missing = np.zeros(count, np.int64)
+    missing[list(lost)] = list(lost.values())
+    return np.arange(count) + np.cumsum(missing), int(missing.sum())
+
+
 @settings(deadline=None)
-@given(st.integers(0, 1 << 32), st.sets(st.integers(1, 14), max_size=6), st.integers(1, 40))
-def test_every_loss_is_counted_exactly_on_an_even_clock(
-    seed: int, where: set[int], most: int
-) -> None:
-    rng = np.random.default_rng(seed)
-    lost = {at * 50: int(rng.integers(1, most + 1)) for at in where}
-    grid = even(750 + sum(lost.values()), 50.0)
-    for at in sorted(lost):
-        grid = without(grid, at, lost[at])
-    found = read_times(grid)
+@given(st.dictionaries(st.integers(1, 199), st.integers(1, 300), max_size=90))
+def test_every_loss_is_counted_exactly_on_an_even_clock(lost: dict[int, int]) -> None:
+    numbers, _ = with_losses(200, lost)
+    found = read_times(numbers / 50.0)
     assert {b.position: b.lost for b in found.breaks} == lost
     assert found.rate_hz == pytest.approx(50.0)
+
+
+@settings(deadline=None)
+@given(st.dictionaries(st.integers(1, 999), st.integers(1, 5), max_size=150))
+@pytest.mark.parametrize("rate_hz", [104.4, 360.0])
+def test_losses_close_together_are_counted_by_a_clock_of_milliseconds(
+    rate_hz: float, lost: dict[int, int]
+) -> None:
+    numbers, _ = with_losses(1000, lost)
+    found = read_times(np.floor(numbers / rate_hz * 1000) / 1000)
+    assert {b.position: b.lost for b in found.breaks} == lost
+    assert found.rate_hz == pytest.approx(rate_hz, rel=2e-3)
+
+
+@settings(deadline=None)
+@given(
+    st.integers(0, 1 << 32), st.dictionaries(st.integers(1, 999), st.integers(1, 5), max_size=150)
+)
+def test_losses_close_together_are_counted_by_a_clock_with_jitter(
+    seed: int, lost: dict[int, int]
+) -> None:
+    numbers, total = with_losses(1000, lost)
+    jitter_s = np.random.default_rng(seed).uniform(0, 0.001, 1000)
+    found = read_times(numbers / 100 + jitter_s)
+    assert found.lost == total
+    assert found.rate_hz == pytest.approx(100, rel=5e-3)
+
+
+def test_late_burst_between_losses_is_not_counted_with_them() -> None:
+    times = delayed(even(600), 302, 6)
+    for at in (330, 320, 290, 280, 270):  # the last first: the others keep their places
+        times = without(times, at, 2)
+    found = read_times(times)
+    assert [(b.position, b.lost) for b in found.breaks] == [
+        (270, 2),
+        (278, 2),
+        (286, 2),
+        (314, 2),
+        (322, 2),
+    ]
+    assert (found.late, found.duplicates) == (1, 6)
+    assert found.rate_hz == pytest.approx(100)
 
 
 @given(st.integers(0, 50), st.sets(st.integers(0, 50)))

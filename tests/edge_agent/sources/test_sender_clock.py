@@ -1,11 +1,16 @@
 """Another clock's times become ours; a gap is counted, and a set clock never goes back."""
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge_agent.fit import StreamShape
+from edge_agent.intake import Intake
+from edge_agent.ring import Chunk
 from edge_agent.sources.sender_clock import Piece, SenderClock
+from edge_bundle.manifest import Channel
 
 RATE_HZ = 100.0
 SECOND_NS = 1_000_000_000
@@ -120,6 +125,109 @@ def test_one_time_for_a_message_is_that_of_its_last_sample() -> None:
     clock.sent(10, np.array([50.09]), at(0))
     (piece,) = clock.sent(10, np.array([50.19]), at(0.1))
     assert (piece.lost, piece.restart) == (0, False)
+
+
+def send_with_one_time(clock: SenderClock, ends: npt.NDArray[np.float64], count: int) -> list[int]:
+    """Send messages of `count` samples; return what was lost before each, -1 for a mere break."""
+    told = []
+    for end_s in ends.tolist():
+        (piece,) = clock.sent(count, np.array([1000 + end_s]), at(end_s + 0.1))
+        told.append(piece.lost or -int(piece.restart))
+    return told
+
+
+RATES = [(99.5, 200), (99.0, 100), (98.5, 100), (101.5, 100), (96.0, 20), (91.0, 10), (110.0, 10)]
+
+
+@pytest.mark.parametrize(("rate_hz", "count"), [*RATES, (119.0, 50), (84.0, 50), (84.0, 1)])
+def test_rate_that_is_another_is_neither_a_gap_nor_a_set_clock(rate_hz: float, count: int) -> None:
+    clock = SenderClock(RATE_HZ)
+    ends = np.arange(1, 41) * count / rate_hz
+    assert send_with_one_time(clock, ends, count) == [0] * 40
+    assert (clock.jumps, clock.duplicates) == (0, 0)
+
+
+@pytest.mark.parametrize(("rate_hz", "count"), [(70.0, 20), (140.0, 20)])
+def test_rate_that_is_quite_another_is_followed_after_a_few_messages(
+    rate_hz: float, count: int
+) -> None:
+    clock = SenderClock(RATE_HZ)
+    ends = np.arange(1, 41) * count / rate_hz
+    assert send_with_one_time(clock, ends, count)[4:] == [0] * 36
+    assert clock.jumps <= 3
+
+
+@pytest.mark.parametrize(("rate_hz", "count"), RATES)
+@pytest.mark.parametrize("each", [False, True], ids=["one time", "a time for each"])
+def test_another_rate_is_told_as_it_is_without_times(
+    rate_hz: float, count: int, each: bool
+) -> None:
+    clock = SenderClock(RATE_HZ)
+    intake = Intake(StreamShape(RATE_HZ, (Channel("a", "g"),)))
+    for n in range(1, int(65 * rate_hz / count)):
+        end_s = n * count / rate_hz
+        times_s = 1000 + end_s - np.arange(count if each else 1)[::-1] / rate_hz
+        for piece in clock.sent(count, times_s, at(end_s + 0.1)):
+            part = np.zeros((piece.stop - piece.start, 1), np.float32)
+            intake.accept(Chunk(part, piece.end_ns, piece.lost, piece.restart))
+    told = intake.problems()
+    if abs(rate_hz / RATE_HZ - 1) > 0.02:
+        assert told.endswith("Hz measured, not 100 Hz")
+        assert float(told.split()[0]) == pytest.approx(rate_hz, rel=2e-3)
+    else:
+        assert told == ""
+
+
+@settings(deadline=None)
+@given(
+    st.floats(85, 115),
+    st.integers(1, 100),
+    st.dictionaries(st.integers(10, 59), st.integers(1, 400), max_size=4),
+)
+def test_sudden_loss_is_counted_exactly_at_whatever_rate(
+    rate_hz: float, count: int, losses: dict[int, int]
+) -> None:
+    lost = np.zeros(60, np.int64)
+    # Of nine messages four may have lost the same, and the other five still say the rate.
+    lost[list(losses)] = list(losses.values())
+    clock = SenderClock(RATE_HZ)
+    ends = (np.arange(1, 61) * count + np.cumsum(lost)) / rate_hz
+    assert send_with_one_time(clock, ends, count) == lost.tolist()
+    assert clock.jumps == 0
+
+
+def test_rate_that_changes_is_followed() -> None:
+    clock = SenderClock(RATE_HZ)
+    ends = np.cumsum(np.repeat([1.0, 1.05, 0.97], 20))
+    told = send_with_one_time(clock, ends, 100)
+    assert told[:20] == told[40:] == [0] * 20
+    assert sum(told) <= 5 * 5
+
+
+def test_times_that_are_written_unevenly_are_no_gaps() -> None:
+    rng = np.random.default_rng(5)
+    clock = SenderClock(RATE_HZ)
+    ends = np.arange(1, 201) + rng.uniform(0, 0.03, 200)
+    assert np.count_nonzero(send_with_one_time(clock, ends, 100)) <= 10
+    assert clock.jumps == 0
+
+
+def test_sample_lost_now_and_then_does_not_bend_the_rate() -> None:
+    rng = np.random.default_rng(6)
+    lost = (rng.random(400) < 0.15).astype(np.int64)
+    lost[:10] = 0
+    clock = SenderClock(RATE_HZ)
+    ends = (np.arange(1, 401) * 10 + np.cumsum(lost)) / 97
+    assert send_with_one_time(clock, ends, 10) == lost.tolist()
+
+
+def test_gap_is_counted_by_the_rate_that_the_times_of_each_sample_have() -> None:
+    clock, rate_hz = SenderClock(RATE_HZ), 92.0
+    for first in range(0, 200, 10):
+        clock.sent(10, 50 + (first + np.arange(10)) / rate_hz, at((first + 10) / rate_hz))
+    numbers = np.array([500, 501, 602, 603])
+    pieces = clock.sent(4, 50 + numbers / rate_hz, at(604 / rate_hz))
+    assert [(p.start, p.lost) for p in pieces] == [(0, 300), (2, 100)]
 
 
 def test_sender_that_runs_slow_is_followed() -> None:
