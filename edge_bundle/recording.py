@@ -79,11 +79,12 @@ def read_recordings(
     file, chosen = _find(source)
     if file.stat().st_size > MAX_BYTES:
         raise RecordingRefused(f"{file}: larger than {MAX_BYTES} bytes")
-    if file.suffix == ".npz":
+    kind = file.suffix.lower()
+    if kind == ".npz":
         recordings = _read_npz(file)
-    elif file.suffix == ".csv":
+    elif kind == ".csv":
         recordings = [_read_csv(file, stream)]
-    elif file.suffix.lower() == ".wav":
+    elif kind == ".wav":
         recordings = [_read_wav(file, chosen, stream, unit, pick)]
         chosen = ""
     else:
