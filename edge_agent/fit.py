@@ -145,7 +145,10 @@ def _mend(expected: list[str], names: list[str]) -> str:
         )
     if sorted(names) == sorted(expected):
         return "let [[source]] give them in that order"
-    return "if they are the same, call them so in channels of [[source]]"
+    return (
+        "if they are the same, call them so in channels of [[source]], or in the file where a "
+        "recording names its own"
+    )
 
 
 def _lacking(requires: Requires, site: Site) -> str | None:

@@ -92,7 +92,15 @@ def read_header(file: Path, header: list[str] | None, wanted: Sequence[str] | No
     values = tuple(at[n] for n in names)
     time = at[times[0]] if times else 0
     needed = 1 + max((time, *values))
-    return Columns(tuple(names), values, timed, time, at.get(LABEL), len(header), needed)
+    return Columns(
+        tuple(names if wanted is None else wanted),
+        values,
+        timed,
+        time,
+        at.get(LABEL),
+        len(header),
+        needed,
+    )
 
 
 def _refuse_timelike(file: Path, header: Sequence[str], read: Sequence[str]) -> None:

@@ -8,6 +8,7 @@ are in the unit of the stream's channels.
 
 import os
 import re
+from collections.abc import Sequence
 from errno import EISDIR
 from pathlib import Path
 from typing import Final, Literal
@@ -58,7 +59,11 @@ class Recording(Struct, frozen=True):
 
 
 def read_recordings(
-    source: str | Path, stream: Stream | None, unit: str = "", pick: Pick | None = None
+    source: str | Path,
+    stream: Stream | None,
+    unit: str = "",
+    pick: Pick | None = None,
+    names: Sequence[str] | None = None,
 ) -> list[Recording]:
     """Read the recordings of a file and check that they are what the stream describes.
 
@@ -71,28 +76,20 @@ def read_recordings(
             judges that.
         unit: of the samples of a ``.wav`` where there is no stream to say it.
         pick: which of a ``.wav``'s channels, where the source does not say it.
+        names: the channels to take, in this order, from a file that names its own; None for the
+            stream's, or all where there is none.
     Raises:
         FileNotFoundError: no such file. OSError: it cannot be opened, or is a folder.
         ConfigError: a selection that cannot be.
         RecordingRefused: unreadable, other channels or rate, not finite, or no whole window.
+            ChannelMissing: one of the names is not there.
     """
+    if names is None and stream is not None:
+        names = [c.name for c in stream.channels]
     file, chosen = _find(source)
     if file.stat().st_size > MAX_BYTES:
         raise RecordingRefused(f"{file}: larger than {MAX_BYTES} bytes")
-    kind = file.suffix.lower()
-    if kind == ".npz":
-        recordings = _read_npz(file)
-    elif kind == ".csv":
-        recordings = [_read_csv(file, stream)]
-    elif kind == ".wav":
-        recordings = [_read_wav(file, chosen, stream, unit, pick)]
-        chosen = ""
-    else:
-        raise RecordingRefused(f"{file}: expected a .npz, .csv or .wav file")
-    if not recordings:
-        raise RecordingRefused(f"{file}: no recording in it")
-    if chosen:
-        recordings = [recordings[i] for i in _selection(file, chosen, len(recordings))]
+    recordings = _read(file, chosen, stream, unit, pick, names)
     for recording in recordings:
         if stream is not None:
             _check_channels(recording, stream)
@@ -100,6 +97,31 @@ def read_recordings(
     if stream is None:
         return recordings
     return [_fit(recording, stream) for recording in recordings]
+
+
+def _read(
+    file: Path,
+    chosen: str,
+    stream: Stream | None,
+    unit: str,
+    pick: Pick | None,
+    names: Sequence[str] | None,
+) -> list[Recording]:
+    """Return a file's recordings, those that were chosen, as they are."""
+    kind = file.suffix.lower()
+    if kind == ".wav":
+        return [_read_wav(file, chosen, stream, unit, pick)]
+    if kind == ".npz":
+        recordings = _read_npz(file, names)
+    elif kind == ".csv":
+        recordings = [_read_csv(file, names)]
+    else:
+        raise RecordingRefused(f"{file}: expected a .npz, .csv or .wav file")
+    if not recordings:
+        raise RecordingRefused(f"{file}: no recording in it")
+    if chosen:
+        return [recordings[i] for i in _selection(file, chosen, len(recordings))]
+    return recordings
 
 
 def _find(source: str | Path) -> tuple[Path, str]:
@@ -212,8 +234,10 @@ def _as_float32(values: Array) -> Float32Array:
         return np.ascontiguousarray(values, np.float32)
 
 
-def _read_npz(file: Path) -> list[Recording]:
+def _read_npz(file: Path, names: Sequence[str] | None) -> list[Recording]:
     found = read_concatenated(file)
+    if names is not None:
+        found = found.select(file, tuple(names))
     return [
         Recording(
             f"{file}#{i}",
@@ -227,10 +251,10 @@ def _read_npz(file: Path) -> list[Recording]:
     ]
 
 
-def _read_csv(file: Path, stream: Stream | None) -> Recording:
+def _read_csv(file: Path, names: Sequence[str] | None) -> Recording:
     from edge_bundle.table import read_table  # as the other kinds: where there is one
 
-    table = read_table(file, [c.name for c in stream.channels] if stream else None)
+    table = read_table(file, names)
     try:
         timing = UNTIMED if table.times_s is None else read_times(table.times_s)
     except ValueError as error:

@@ -24,7 +24,10 @@ COUNT = (
     "inputs or metrics"
 )
 ORDER = "let [[source]] give them in that order"
-CALLED = "if they are the same, call them so in channels of [[source]]"
+CALLED = (
+    "if they are the same, call them so in channels of [[source]], or in the file where a "
+    "recording names its own"
+)
 UNIT = (
     'say unit = "g" in channels of [[source]] where it gives that; a device\'s own unit is '
     "converted, and mqtt and serial have scale"

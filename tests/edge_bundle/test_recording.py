@@ -286,7 +286,14 @@ NAN = np.where(np.arange(20).reshape(10, 2) == 7, np.nan, VALUES)
     [
         ({"values": np.empty((0, 2)), "lengths": np.empty(0, int)}, "no recording in it"),
         ({"values": VALUES[:, :1]}, "1 channels, the stream has 2: a, b"),
-        ({"values": VALUES, "channels": ["b", "a"]}, "channels b, a, expected a, b"),
+        (
+            {"values": VALUES, "channels": ["A", "b"]},
+            "some.npz: no channel 'a'; did you mean 'A'? it has A, b",
+        ),
+        (
+            {"values": np.zeros((9, 3)), "channels": ["a", "b", "a"]},
+            "channels: 'a' is there more than once",
+        ),
         ({"values": VALUES, "channels": "ab"}, "channels ab, expected a, b"),
         ({"values": VALUES, "rate_hz": 9.7}, "9.7 Hz, the stream has 10 Hz"),
         ({"values": VALUES, "rate_hz": np.nan}, "rate_hz: nan, expected a finite number > 0"),
@@ -306,6 +313,17 @@ def test_npz_that_does_not_fit_the_stream_is_refused(
     tmp_path: Path, arrays: dict[str, Any], message: str
 ) -> None:
     assert message in refusal(npz(tmp_path, **arrays))
+
+
+@pytest.mark.parametrize("stream", [STREAM, None])
+def test_channels_of_an_npz_are_found_by_name(tmp_path: Path, stream: Stream | None) -> None:
+    values = np.arange(30).reshape(10, 3)
+    path = npz(tmp_path, values=values, channels=["b", "volt", "a"], lengths=[4, 6])
+    names = None if stream else ["a", "b"]
+    first, second = read_recordings(path, stream, names=names)
+    np.testing.assert_array_equal(first.samples, values[:4, [2, 0]])
+    np.testing.assert_array_equal(second.samples, values[4:, [2, 0]])
+    assert second.channels == ("a", "b")
 
 
 def test_rate_within_tolerance_is_taken(tmp_path: Path) -> None:
