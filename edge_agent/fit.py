@@ -92,8 +92,9 @@ def check_stream(manifest: Manifest, found: StreamShape) -> None:
         if wanted.resample == "refuse" or not isfinite(found.rate_hz):
             raise Refused(
                 Reason.STREAM_MISMATCH,
-                f"{told}: set rate_hz of [[source]] to what it should give, or resample = "
-                '"linear" or "polyphase" in [stream] of the bundle\'s specification',
+                f"{told}: let [[source]] give that (a sensor by its rate_hz, a recording by a file "
+                "that was resampled), or say "
+                'resample = "linear" or "polyphase" in [stream] of the bundle\'s specification',
             )
         try:
             rate_step(found.rate_hz, wanted.rate_hz)

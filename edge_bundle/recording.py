@@ -11,7 +11,6 @@ import re
 from collections.abc import Sequence
 from errno import EISDIR
 from pathlib import Path
-from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -22,14 +21,9 @@ from edge_bundle.errors import ConfigError, RecordingRefused
 from edge_bundle.manifest import RATE_TOLERANCE, Stream
 from edge_bundle.npz import MAX_BYTES, read_concatenated
 from edge_bundle.resampling import make_resampler
+from edge_bundle.sound import Pick, choose_one, read_sound
 from edge_bundle.tensor import UNLABELLED, Array, Float32Array
 from edge_bundle.timing import UNTIMED, Break, Timing, read_times, runs
-
-WAV_UNITS: Final = {"": 1.0, "1": 1.0, "int16": 32768.0}
-"""What a WAV file's full scale is in the units that its samples can have."""
-
-Pick = int | Literal["mean"]
-"""One channel of a WAV file, or the mean of all."""
 
 
 class Recording(Struct, frozen=True):
@@ -155,9 +149,10 @@ def _check_channels(recording: Recording, stream: Stream) -> None:
     name, samples = recording.name, recording.samples
     expected = tuple(c.name for c in stream.channels)
     if samples.shape[1] != len(expected):
+        one = len(expected) == 1
         raise RecordingRefused(
             f"{name}: {samples.shape[1]} channels, the stream has {len(expected)}: "
-            f"{', '.join(expected)}"
+            f"{', '.join(expected)}{choose_one(name, samples.shape[1]) if one else ''}"
         )
     if recording.channels is not None and recording.channels != expected:
         raise RecordingRefused(
@@ -168,20 +163,26 @@ def _check_channels(recording: Recording, stream: Stream) -> None:
 def _fit(recording: Recording, stream: Stream) -> Recording:
     """Return a recording at the stream's rate, with at least one window in it."""
     name, rate = recording.name, recording.rate_hz
+    given, told = _longest(recording), ""
     if rate is not None and not abs(rate / stream.rate_hz - 1) <= RATE_TOLERANCE:
         if stream.resample == "refuse" or not rate > 0:
             raise RecordingRefused(
                 f"{name}: {rate:g} Hz, the stream has {stream.rate_hz:g} Hz: resample it, or say "
-                'resample = "linear" or "polyphase" in [stream]'
+                'resample = "linear" or "polyphase" in [stream] of the bundle\'s specification'
             )
         recording = _resample(recording, rate, stream)
-    longest = max((b - a for a, b in recording.runs()), default=0)
-    if longest < stream.window:
+        none = " (polyphase gives none at the ends)" if stream.resample == "polyphase" else ""
+        told = f" at {rate:g} Hz give {_longest(recording)} at {stream.rate_hz:g} Hz{none}"
+    if _longest(recording) < stream.window:
         whole = " without a gap" if recording.timing.breaks else ""
         raise RecordingRefused(
-            f"{name}: {longest} samples{whole}, one window needs {stream.window}"
+            f"{name}: {given} samples{whole}{told}, one window needs {stream.window}"
         )
     return recording
+
+
+def _longest(recording: Recording) -> int:
+    return max((b - a for a, b in recording.runs()), default=0)
 
 
 def _resample(recording: Recording, rate_hz: float, stream: Stream) -> Recording:
@@ -266,39 +267,7 @@ def _read_csv(file: Path, names: Sequence[str] | None) -> Recording:
 def _read_wav(
     file: Path, chosen: str, stream: Stream | None, unit: str, pick: Pick | None
 ) -> Recording:
-    from edge_bundle.wav import read_wav
-
-    try:
-        with file.open("rb") as raw:
-            wav = read_wav(raw, MAX_BYTES)
-    except ValueError as error:
-        raise RecordingRefused(f"{file}: {error}") from None
-    samples = wav.samples
-    if chosen:
-        pick = (
-            "mean"
-            if chosen == "mean"
-            else int(chosen)
-            if re.fullmatch("[0-9]{1,4}", chosen)
-            else -1
-        )
-    if pick == "mean":
-        samples = samples.mean(axis=1, keepdims=True, dtype=np.float32)
-    elif pick is not None:
-        if not 0 <= pick < samples.shape[1]:
-            raise ConfigError(
-                f"{file}: channel {chosen or pick}: the file has 0 to {samples.shape[1] - 1}, "
-                'and "mean" for the mean of them'
-            )
-        samples = np.ascontiguousarray(samples[:, pick : pick + 1])
     units = {c.unit for c in stream.channels} if stream else {unit}
-    if not units <= WAV_UNITS.keys():
-        raise RecordingRefused(
-            f"{file}: the unit of a .wav is 1 (full scale) or int16, not {', '.join(sorted(units))}"
-        )
-    scales = {WAV_UNITS[u] for u in units}
-    if len(scales) > 1:
-        raise RecordingRefused(f"{file}: all channels of a .wav have one unit, not {len(units)}")
-    samples *= np.float32(scales.pop())
-    codes = np.full(len(samples), UNLABELLED, np.int64)
-    return Recording(str(file), samples, None, float(wav.rate_hz), codes, ())
+    sound = read_sound(file, chosen, units, pick)
+    codes = np.full(len(sound.samples), UNLABELLED, np.int64)
+    return Recording(str(file), sound.samples, None, float(sound.rate_hz), codes, ())

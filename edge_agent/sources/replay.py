@@ -12,7 +12,8 @@ from edge_agent.fit import StreamShape
 from edge_agent.ring import Chunk
 from edge_bundle.errors import ChannelMissing, ConfigError, RecordingRefused
 from edge_bundle.manifest import RATE_TOLERANCE, Channel
-from edge_bundle.recording import WAV_UNITS, Recording, read_recordings
+from edge_bundle.recording import Recording, read_recordings
+from edge_bundle.sound import WAV_UNITS
 from edge_bundle.timing import Break
 
 TICK_S: Final = 0.01
@@ -201,5 +202,7 @@ def _check(loaded: LoadedConfig, index: int, recording: Recording, shape: Stream
             raise RecordingRefused(f"{name}: {rate:g} Hz, expected more than 0")
         raise loaded.error(
             ("source", index, "rate_hz"),
-            f"{shape.rate_hz:g} Hz: {name} has {rate:g} Hz; leave rate_hz out, or say that",
+            f"{shape.rate_hz:g} Hz: {name} has {rate:g} Hz; leave rate_hz out; where a model wants "
+            'another rate resample the file, or say resample = "linear" or "polyphase" in [stream] '
+            "of the bundle's specification",
         )

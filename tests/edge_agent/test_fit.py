@@ -33,8 +33,8 @@ UNIT = (
     "converted, and mqtt and serial have scale"
 )
 RATE = (
-    'set rate_hz of [[source]] to what it should give, or resample = "linear" or "polyphase" in '
-    "[stream] of the bundle's specification"
+    "let [[source]] give that (a sensor by its rate_hz, a recording by a file that was resampled), "
+    'or say resample = "linear" or "polyphase" in [stream] of the bundle\'s specification'
 )
 
 

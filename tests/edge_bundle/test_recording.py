@@ -507,6 +507,21 @@ def test_no_resampled_value_is_mixed_across_a_gap(tmp_path: Path) -> None:
     assert read.runs() == [(0, 10), (10, 20)]
 
 
+def test_recording_that_is_too_short_when_resampled_is_told_by_what_is_in_the_file(
+    tmp_path: Path,
+) -> None:
+    ten_seconds = npz(tmp_path, values=np.zeros((300, 2)), rate_hz=30.0)
+    stream = msgspec.structs.replace(STREAM, window=100, resample="polyphase")
+    assert refusal(ten_seconds, stream).endswith(
+        "#0: 300 samples at 30 Hz give 80 at 10 Hz (polyphase gives none at the ends), "
+        "one window needs 100"
+    )
+    longer = msgspec.structs.replace(stream, window=101, resample="linear")
+    assert refusal(ten_seconds, longer).endswith(
+        "#0: 300 samples at 30 Hz give 100 at 10 Hz, one window needs 101"
+    )
+
+
 def test_rates_too_far_apart_are_refused(tmp_path: Path) -> None:
     stream = msgspec.structs.replace(STREAM, resample="linear")
     message = refusal(npz(tmp_path, values=VALUES, rate_hz=5000.0), stream)
@@ -539,6 +554,16 @@ def test_wav_is_in_the_unit_of_its_channels(tmp_path: Path) -> None:
 def test_wav_with_other_channels_or_rate_is_refused(tmp_path: Path) -> None:
     assert "2 channels, the stream has 1: mic" in refusal(sound(tmp_path, 2), SOUND)
     assert "20 Hz, the stream has 10 Hz" in refusal(sound(tmp_path, 1, 20), SOUND)
+
+
+def test_several_channels_of_sound_are_told_with_how_to_make_one_of_them(tmp_path: Path) -> None:
+    path = sound(tmp_path, 3)
+    assert refusal(path, SOUND) == (
+        f"{path}: 3 channels, the stream has 1: mic; {path}#0 to {path}#2 are one channel each, "
+        f"{path}#mean is their mean"
+    )
+    for one in ("#0", "#2", "#mean"):
+        assert read_recordings(f"{path}{one}", SOUND)
 
 
 def test_one_channel_of_a_wav_or_their_mean_is_picked(tmp_path: Path) -> None:
