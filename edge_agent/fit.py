@@ -141,8 +141,8 @@ def _mend(expected: list[str], names: list[str]) -> str:
     """Return what to do where a stream has not the channels that a model wants."""
     if len(names) != len(expected):
         return (
-            f"let [[source]] give {len(expected)}, not {len(names)}: see its channels, and channel "
-            "(of a .wav), paths, columns, inputs or metrics"
+            f"let [[source]] give {len(expected)}, not {len(names)}: see its channels (of a .csv "
+            "they choose columns), and channel (of a .wav), paths, columns, inputs or metrics"
         )
     if sorted(names) == sorted(expected):
         return "let [[source]] give them in that order"

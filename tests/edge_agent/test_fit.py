@@ -20,8 +20,8 @@ SITE = Site("d1", "home", {}, "generic", "0.1.0", ("onnx",), 1)
 CHANNEL_LIST = tuple(Channel(*c) for c in CHANNELS.items())
 NAMES = ", ".join(CHANNELS)
 COUNT = (
-    "let [[source]] give 6, not 2: see its channels, and channel (of a .wav), paths, columns, "
-    "inputs or metrics"
+    "let [[source]] give 6, not 2: see its channels (of a .csv they choose columns), and channel "
+    "(of a .wav), paths, columns, inputs or metrics"
 )
 ORDER = "let [[source]] give them in that order"
 CALLED = (
