@@ -92,8 +92,9 @@ def check_stream(manifest: Manifest, found: StreamShape) -> None:
         if wanted.resample == "refuse" or not isfinite(found.rate_hz):
             raise Refused(
                 Reason.STREAM_MISMATCH,
-                f"{told}: set rate_hz of [[source]] to what it should give, or resample = "
-                '"linear" or "polyphase" in [stream] of the bundle\'s specification',
+                f"{told}: let [[source]] give that (a sensor by its rate_hz, a recording by a file "
+                "that was resampled), or say "
+                'resample = "linear" or "polyphase" in [stream] of the bundle\'s specification',
             )
         try:
             rate_step(found.rate_hz, wanted.rate_hz)
@@ -140,12 +141,15 @@ def _mend(expected: list[str], names: list[str]) -> str:
     """Return what to do where a stream has not the channels that a model wants."""
     if len(names) != len(expected):
         return (
-            f"let [[source]] give {len(expected)}, not {len(names)}: see its channels, and channel "
-            "(of a .wav), paths, columns, inputs or metrics"
+            f"let [[source]] give {len(expected)}, not {len(names)}: see its channels (of a .csv "
+            "they choose columns), and channel (of a .wav), paths, columns, inputs or metrics"
         )
     if sorted(names) == sorted(expected):
         return "let [[source]] give them in that order"
-    return "if they are the same, call them so in channels of [[source]]"
+    return (
+        "if they are the same, call them so in channels of [[source]], or in the file where a "
+        "recording names its own"
+    )
 
 
 def _lacking(requires: Requires, site: Site) -> str | None:

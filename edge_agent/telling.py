@@ -16,10 +16,10 @@ from msgspec import UNSET, Struct
 from edge_agent.clock import WallClock
 from edge_agent.reader import Taken
 from edge_bundle.decision.decider import Decider
-from edge_bundle.decision.events import Action, Cause, Tracker
+from edge_bundle.decision.events import NO_SCORE, Action, Cause, Tracker
 from edge_bundle.decision.outcome import Decision
 from edge_bundle.decision.pace import Pace
-from edge_bundle.decision.rules import event_labels
+from edge_bundle.decision.rules import event_labels, falling_labels
 from edge_bundle.manifest import Stream
 from edge_wire.messages import Event, Latency, ModelId, Prediction, State, encode
 
@@ -81,7 +81,9 @@ class Teller:
         self._quiet = False
         self._tracker = None
         if rule.events:
-            self._tracker = Tracker(rule.events, event_labels(rule), self._numbers)
+            self._tracker = Tracker(
+                rule.events, event_labels(rule), self._numbers, falling_labels(rule)
+            )
             hops = ceil(rule.events.minimum_s * stream.rate_hz / stream.hop)
             self._ends = deque(maxlen=max(rule.events.debounce, hops + 1))
 
@@ -208,7 +210,8 @@ class Teller:
     def _note_state(self, decision: Decision) -> Note:
         label, score = self._state or "", decision.score
         if label != decision.label and self._decider is not None:  # an event of it goes on
-            score = max(self._decider.level(label), 0.0)
+            level = self._decider.level(label)
+            score = level if level > NO_SCORE else 0.0
         state = State(
             v=1,
             boot=self._boot,

@@ -35,6 +35,10 @@ class RecordingRefused(ArtifactRefused):
     """A recording is unreadable, or does not fit the stream."""
 
 
+class ChannelMissing(RecordingRefused):
+    """A recording has no channel of a name that somebody asked for."""
+
+
 class RuntimeMissing(ConfigError):
     """No installed runtime can run this format; the message names the extra to install."""
 

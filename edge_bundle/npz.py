@@ -12,9 +12,11 @@ from typing import BinaryIO, Final
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 
-from edge_bundle.errors import RecordingRefused
+from edge_bundle.errors import ChannelMissing, RecordingRefused
 from edge_bundle.tensor import UNLABELLED, Array
+from edge_bundle.wording import ask_nearest
 
 MAX_BYTES: Final = 1 << 30
 """Of the arrays, unpacked."""
@@ -39,6 +41,25 @@ class Concatenated(Struct, frozen=True):
         for end, code in zip(self.ends, self.codes, strict=True):
             yield self.values[start:end], code
             start = end
+
+    def select(self, file: Path, names: tuple[str, ...]) -> "Concatenated":
+        """Return the channels of these names, in this order; all where the file has no names.
+
+        Raises: ChannelMissing: one is not there. RecordingRefused: two have its name.
+        """
+        found = self.channels
+        if found is None or found == names or len(found) != self.values.shape[1]:
+            return self  # the last is refused by what it holds
+        for name in names:
+            if name not in found:
+                near = ask_nearest(name, [c for c in found if c not in names])
+                raise ChannelMissing(
+                    f"{file}: no channel {name!r}; {near}it has {', '.join(found)}"
+                )
+            if found.count(name) > 1:
+                raise RecordingRefused(f"{file}: channels: {name!r} is there more than once")
+        columns = [found.index(name) for name in names]
+        return replace(self, values=self.values[:, columns], channels=names)
 
 
 def read_npz(file: Path) -> dict[str, Array]:

@@ -8,9 +8,9 @@ are in the unit of the stream's channels.
 
 import os
 import re
+from collections.abc import Sequence
 from errno import EISDIR
 from pathlib import Path
-from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,14 +21,9 @@ from edge_bundle.errors import ConfigError, RecordingRefused
 from edge_bundle.manifest import RATE_TOLERANCE, Stream
 from edge_bundle.npz import MAX_BYTES, read_concatenated
 from edge_bundle.resampling import make_resampler
+from edge_bundle.sound import Pick, choose_one, read_sound
 from edge_bundle.tensor import UNLABELLED, Array, Float32Array
 from edge_bundle.timing import UNTIMED, Break, Timing, read_times, runs
-
-WAV_UNITS: Final = {"": 1.0, "1": 1.0, "int16": 32768.0}
-"""What a WAV file's full scale is in the units that its samples can have."""
-
-Pick = int | Literal["mean"]
-"""One channel of a WAV file, or the mean of all."""
 
 
 class Recording(Struct, frozen=True):
@@ -58,7 +53,11 @@ class Recording(Struct, frozen=True):
 
 
 def read_recordings(
-    source: str | Path, stream: Stream | None, unit: str = "", pick: Pick | None = None
+    source: str | Path,
+    stream: Stream | None,
+    unit: str = "",
+    pick: Pick | None = None,
+    names: Sequence[str] | None = None,
 ) -> list[Recording]:
     """Read the recordings of a file and check that they are what the stream describes.
 
@@ -71,27 +70,20 @@ def read_recordings(
             judges that.
         unit: of the samples of a ``.wav`` where there is no stream to say it.
         pick: which of a ``.wav``'s channels, where the source does not say it.
+        names: the channels to take, in this order, from a file that names its own; None for the
+            stream's, or all where there is none.
     Raises:
         FileNotFoundError: no such file. OSError: it cannot be opened, or is a folder.
         ConfigError: a selection that cannot be.
         RecordingRefused: unreadable, other channels or rate, not finite, or no whole window.
+            ChannelMissing: one of the names is not there.
     """
+    if names is None and stream is not None:
+        names = [c.name for c in stream.channels]
     file, chosen = _find(source)
     if file.stat().st_size > MAX_BYTES:
         raise RecordingRefused(f"{file}: larger than {MAX_BYTES} bytes")
-    if file.suffix == ".npz":
-        recordings = _read_npz(file)
-    elif file.suffix == ".csv":
-        recordings = [_read_csv(file, stream)]
-    elif file.suffix.lower() == ".wav":
-        recordings = [_read_wav(file, chosen, stream, unit, pick)]
-        chosen = ""
-    else:
-        raise RecordingRefused(f"{file}: expected a .npz, .csv or .wav file")
-    if not recordings:
-        raise RecordingRefused(f"{file}: no recording in it")
-    if chosen:
-        recordings = [recordings[i] for i in _selection(file, chosen, len(recordings))]
+    recordings = _read(file, chosen, stream, unit, pick, names)
     for recording in recordings:
         if stream is not None:
             _check_channels(recording, stream)
@@ -99,6 +91,31 @@ def read_recordings(
     if stream is None:
         return recordings
     return [_fit(recording, stream) for recording in recordings]
+
+
+def _read(
+    file: Path,
+    chosen: str,
+    stream: Stream | None,
+    unit: str,
+    pick: Pick | None,
+    names: Sequence[str] | None,
+) -> list[Recording]:
+    """Return a file's recordings, those that were chosen, as they are."""
+    kind = file.suffix.lower()
+    if kind == ".wav":
+        return [_read_wav(file, chosen, stream, unit, pick)]
+    if kind == ".npz":
+        recordings = _read_npz(file, names)
+    elif kind == ".csv":
+        recordings = [_read_csv(file, names)]
+    else:
+        raise RecordingRefused(f"{file}: expected a .npz, .csv or .wav file")
+    if not recordings:
+        raise RecordingRefused(f"{file}: no recording in it")
+    if chosen:
+        return [recordings[i] for i in _selection(file, chosen, len(recordings))]
+    return recordings
 
 
 def _find(source: str | Path) -> tuple[Path, str]:
@@ -132,9 +149,10 @@ def _check_channels(recording: Recording, stream: Stream) -> None:
     name, samples = recording.name, recording.samples
     expected = tuple(c.name for c in stream.channels)
     if samples.shape[1] != len(expected):
+        one = len(expected) == 1
         raise RecordingRefused(
             f"{name}: {samples.shape[1]} channels, the stream has {len(expected)}: "
-            f"{', '.join(expected)}"
+            f"{', '.join(expected)}{choose_one(name, samples.shape[1]) if one else ''}"
         )
     if recording.channels is not None and recording.channels != expected:
         raise RecordingRefused(
@@ -145,20 +163,26 @@ def _check_channels(recording: Recording, stream: Stream) -> None:
 def _fit(recording: Recording, stream: Stream) -> Recording:
     """Return a recording at the stream's rate, with at least one window in it."""
     name, rate = recording.name, recording.rate_hz
+    given, told = _longest(recording), ""
     if rate is not None and not abs(rate / stream.rate_hz - 1) <= RATE_TOLERANCE:
         if stream.resample == "refuse" or not rate > 0:
             raise RecordingRefused(
                 f"{name}: {rate:g} Hz, the stream has {stream.rate_hz:g} Hz: resample it, or say "
-                'resample = "linear" or "polyphase" in [stream]'
+                'resample = "linear" or "polyphase" in [stream] of the bundle\'s specification'
             )
         recording = _resample(recording, rate, stream)
-    longest = max((b - a for a, b in recording.runs()), default=0)
-    if longest < stream.window:
+        none = " (polyphase gives none at the ends)" if stream.resample == "polyphase" else ""
+        told = f" at {rate:g} Hz give {_longest(recording)} at {stream.rate_hz:g} Hz{none}"
+    if _longest(recording) < stream.window:
         whole = " without a gap" if recording.timing.breaks else ""
         raise RecordingRefused(
-            f"{name}: {longest} samples{whole}, one window needs {stream.window}"
+            f"{name}: {given} samples{whole}{told}, one window needs {stream.window}"
         )
     return recording
+
+
+def _longest(recording: Recording) -> int:
+    return max((b - a for a, b in recording.runs()), default=0)
 
 
 def _resample(recording: Recording, rate_hz: float, stream: Stream) -> Recording:
@@ -211,8 +235,10 @@ def _as_float32(values: Array) -> Float32Array:
         return np.ascontiguousarray(values, np.float32)
 
 
-def _read_npz(file: Path) -> list[Recording]:
+def _read_npz(file: Path, names: Sequence[str] | None) -> list[Recording]:
     found = read_concatenated(file)
+    if names is not None:
+        found = found.select(file, tuple(names))
     return [
         Recording(
             f"{file}#{i}",
@@ -226,10 +252,10 @@ def _read_npz(file: Path) -> list[Recording]:
     ]
 
 
-def _read_csv(file: Path, stream: Stream | None) -> Recording:
+def _read_csv(file: Path, names: Sequence[str] | None) -> Recording:
     from edge_bundle.table import read_table  # as the other kinds: where there is one
 
-    table = read_table(file, [c.name for c in stream.channels] if stream else None)
+    table = read_table(file, names)
     try:
         timing = UNTIMED if table.times_s is None else read_times(table.times_s)
     except ValueError as error:
@@ -241,39 +267,7 @@ def _read_csv(file: Path, stream: Stream | None) -> Recording:
 def _read_wav(
     file: Path, chosen: str, stream: Stream | None, unit: str, pick: Pick | None
 ) -> Recording:
-    from edge_bundle.wav import read_wav
-
-    try:
-        with file.open("rb") as raw:
-            wav = read_wav(raw, MAX_BYTES)
-    except ValueError as error:
-        raise RecordingRefused(f"{file}: {error}") from None
-    samples = wav.samples
-    if chosen:
-        pick = (
-            "mean"
-            if chosen == "mean"
-            else int(chosen)
-            if re.fullmatch("[0-9]{1,4}", chosen)
-            else -1
-        )
-    if pick == "mean":
-        samples = samples.mean(axis=1, keepdims=True, dtype=np.float32)
-    elif pick is not None:
-        if not 0 <= pick < samples.shape[1]:
-            raise ConfigError(
-                f"{file}: channel {chosen or pick}: the file has 0 to {samples.shape[1] - 1}, "
-                'and "mean" for the mean of them'
-            )
-        samples = np.ascontiguousarray(samples[:, pick : pick + 1])
     units = {c.unit for c in stream.channels} if stream else {unit}
-    if not units <= WAV_UNITS.keys():
-        raise RecordingRefused(
-            f"{file}: the unit of a .wav is 1 (full scale) or int16, not {', '.join(sorted(units))}"
-        )
-    scales = {WAV_UNITS[u] for u in units}
-    if len(scales) > 1:
-        raise RecordingRefused(f"{file}: all channels of a .wav have one unit, not {len(units)}")
-    samples *= np.float32(scales.pop())
-    codes = np.full(len(samples), UNLABELLED, np.int64)
-    return Recording(str(file), samples, None, float(wav.rate_hz), codes, ())
+    sound = read_sound(file, chosen, units, pick)
+    codes = np.full(len(sound.samples), UNLABELLED, np.int64)
+    return Recording(str(file), sound.samples, None, float(sound.rate_hz), codes, ())

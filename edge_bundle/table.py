@@ -1,12 +1,10 @@
 """Tables of samples as text: ``.csv`` with a header, a column for each channel, times and labels.
 
-The time of a sample is in a column ``time_s``, ``time_ms``, ``time_us``, ``time_ns``, or
-``timestamp``, which holds ISO 8601 or the time since 1970 in any of these units: its size tells.
+Which column is what, and which is a time, is in ``header``.
 """
 
 import csv
 from array import array
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timezone
 from itertools import islice
@@ -19,15 +17,11 @@ import numpy.typing as npt
 from msgspec import Struct
 
 from edge_bundle.errors import RecordingRefused
+from edge_bundle.header import TIMESTAMP, UNITS_S, Columns, read_header
 from edge_bundle.tensor import UNLABELLED
 
-UNITS_S: Final = {"time_s": 1.0, "time_ms": 1e-3, "time_us": 1e-6, "time_ns": 1e-9}
-TIMESTAMP: Final = "timestamp"
-LABEL: Final = "label"
 EPOCH_S: Final = (1e8, 1e11)
 """What a number of seconds since 1970 is within: the years 1973 to 5138. A date may be any."""
-
-
 BLOCK: Final = 1024
 """Rows that are held as text at once."""
 
@@ -53,21 +47,6 @@ class _Codes(dict[str, int]):
         return number
 
 
-class _Columns(Struct, frozen=True):
-    """What is in which column."""
-
-    names: tuple[str, ...]
-    values: tuple[int, ...]
-    """One for each name."""
-    timed: str | None
-    time: int
-    label: int | None
-    count: int
-    """Of the header."""
-    needed: int
-    """What a row must have of them: its label may be missing."""
-
-
 def read_table(file: Path, wanted: Sequence[str] | None) -> Table:
     """Read a table; its text is held in small parts, its numbers as numbers alone.
 
@@ -78,46 +57,16 @@ def read_table(file: Path, wanted: Sequence[str] | None) -> Table:
     try:
         with file.open(newline="", encoding="utf-8-sig") as text:
             rows = csv.reader(text)
-            columns = _read_header(file, next(rows, None), wanted)
+            columns = read_header(file, next(rows, None), wanted)
             return _read_rows(file, rows, lambda: rows.line_num + 1, columns)
     except (UnicodeDecodeError, csv.Error) as error:
         raise RecordingRefused(f"{file}: not a readable .csv: {error}") from None
 
 
-def _read_header(file: Path, header: list[str] | None, wanted: Sequence[str] | None) -> _Columns:
-    """Find the columns; those that nobody reads may have one name."""
-    if not header:
-        what = "the file is empty" if header is None else "line 1 is empty"
-        raise RecordingRefused(f"{file}: {what}, expected a header with the names of the columns")
-    at = {name: i for i, name in enumerate(header)}
-    others = [h for h in header if h not in {*UNITS_S, TIMESTAMP, LABEL}]
-    names = others if wanted is None else list(wanted)
-    if missing := [n for n in names if n not in at]:
-        raise RecordingRefused(
-            f"{file}: no column {missing[0]!r}; the header has {', '.join(header)}"
-        )
-    times = [c for c in (*UNITS_S, TIMESTAMP) if c in at]
-    if len(times) > 1:
-        raise RecordingRefused(
-            f"{file}: the header has {' and '.join(times)}: leave one column of time"
-        )
-    counts = Counter(header)
-    if twice := [n for n in dict.fromkeys((*times, *names, LABEL)) if counts[n] > 1]:
-        raise RecordingRefused(
-            f"{file}: the header has {', '.join(map(repr, twice))} more than once: "
-            "leave one column of each name"
-        )
-    timed = times[0] if times else None
-    values = tuple(at[n] for n in names)
-    time = at[timed] if timed else 0
-    needed = 1 + max((time, *values))
-    return _Columns(tuple(names), values, timed, time, at.get(LABEL), len(header), needed)
-
-
 class _Rows:
     """What was read of a table so far: numbers, and no text."""
 
-    def __init__(self, columns: _Columns) -> None:
+    def __init__(self, columns: Columns) -> None:
         self._columns = columns
         self._instant = _instant if columns.timed == TIMESTAMP else str
         self._values, self._times, self._codes = array("d"), array("d"), array("q")
@@ -179,7 +128,7 @@ class _Rows:
 
 
 def _read_rows(
-    file: Path, rows: Iterator[list[str]], next_line: Callable[[], int], columns: _Columns
+    file: Path, rows: Iterator[list[str]], next_line: Callable[[], int], columns: Columns
 ) -> Table:
     """Read what is behind the header."""
     read, line = _Rows(columns), next_line()
@@ -193,7 +142,7 @@ def _read_rows(
 
 
 def _find_wrong(
-    file: Path, block: list[list[str]], line: int, columns: _Columns, dated: bool | None
+    file: Path, block: list[list[str]], line: int, columns: Columns, dated: bool | None
 ) -> NoReturn:
     """Refuse the first row that is not what its columns need."""
     for row in block:
@@ -203,7 +152,7 @@ def _find_wrong(
     raise AssertionError("no cell is wrong")
 
 
-def _check_row(where: str, row: list[str], columns: _Columns, dated: bool | None) -> None:
+def _check_row(where: str, row: list[str], columns: Columns, dated: bool | None) -> None:
     if len(row) < columns.needed:
         few = f"{len(row)} column{'s' if len(row) > 1 else ''}"
         raise RecordingRefused(f"{where}: {few}, the header has {columns.count}")

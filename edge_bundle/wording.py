@@ -52,11 +52,16 @@ def word_mismatch(kind: Any, path: tuple[str | int, ...], message: str, data: An
 
 def word_unknown(name: str, kind: str, known: Sequence[str]) -> str:
     """Say that there is no such thing, with the nearest that there is."""
+    return f"no {kind} {name!r}; {ask_nearest(name, known)}known: {', '.join(known) or 'none'}"
+
+
+def ask_nearest(name: str, known: Sequence[str]) -> str:
+    """Ask whether the nearest of some names was meant; nothing where none is near."""
     from difflib import get_close_matches  # only where something is wrong
 
-    near = get_close_matches(name, known, 1, 0.5)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"no {kind} {name!r}; {hint}known: {', '.join(known) or 'none'}"
+    same = [k for k in known if k.casefold() == name.casefold()]
+    near = same or get_close_matches(name, known, 1, 0.5)
+    return f"did you mean {near[0]!r}? " if near else ""
 
 
 def _describe(kind: Any, path: tuple[str | int, ...], data: Any) -> str | None:

@@ -127,7 +127,7 @@ class Event(Struct, frozen=True):
     score: float
     """Of the label, in the last window that had one."""
     peak: float
-    """Highest score since ``start``."""
+    """The score since ``start`` that speaks most for the label: the lowest of ``low``."""
     cause: Literal["over", "gap", "model", "stopped"] | UnsetType = UNSET
     """Of an ``end``: its label is; a gap in the stream, another model, or the agent's stop came."""
 

@@ -10,9 +10,10 @@ from edge_agent import source_tables as tables
 from edge_agent.config import LoadedConfig
 from edge_agent.fit import StreamShape
 from edge_agent.ring import Chunk
-from edge_bundle.errors import ConfigError, RecordingRefused
+from edge_bundle.errors import ChannelMissing, ConfigError, RecordingRefused
 from edge_bundle.manifest import RATE_TOLERANCE, Channel
-from edge_bundle.recording import WAV_UNITS, Recording, read_recordings
+from edge_bundle.recording import Recording, read_recordings
+from edge_bundle.sound import WAV_UNITS
 from edge_bundle.timing import Break
 
 TICK_S: Final = 0.01
@@ -134,8 +135,14 @@ def open_replay(loaded: LoadedConfig, index: int, table: tables.Replay) -> Repla
         )
     try:
         recordings = read_recordings(
-            loaded.resolve(table.path), None, units.pop() if sound else "", table.channel
+            loaded.resolve(table.path),
+            None,
+            units.pop() if sound else "",
+            table.channel,
+            [c.name for c in table.channels] or None,
         )
+    except ChannelMissing as error:
+        raise loaded.error(("source", index, "channels"), str(error)) from None
     except OSError as error:
         told = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         raise loaded.error(("source", index, "path"), told) from None
@@ -184,16 +191,18 @@ def _check(loaded: LoadedConfig, index: int, recording: Recording, shape: Stream
         raise RecordingRefused(
             f"{name}: {columns} channels, and names for {len(found)}: {', '.join(found)}"
         )
-    if columns != len(names) or found not in {None, names}:
-        has = f"channels {', '.join(found)}" if found else f"{columns} channels"
-        mend = "say those" if found else f"name {columns}; of a .wav, channel takes one of them"
+    if columns != len(names):  # of a file that names its own, these were found by their names
         raise loaded.error(
-            ("source", index, "channels"), f"{', '.join(names)}: {name} has {has}; {mend}"
+            ("source", index, "channels"),
+            f"{', '.join(names)}: {name} has {columns} channels; name {columns}; of a .wav, "
+            "channel takes one of them",
         )
     if rate is not None and not abs(rate / shape.rate_hz - 1) <= RATE_TOLERANCE:
         if not (isfinite(rate) and rate > 0):
             raise RecordingRefused(f"{name}: {rate:g} Hz, expected more than 0")
         raise loaded.error(
             ("source", index, "rate_hz"),
-            f"{shape.rate_hz:g} Hz: {name} has {rate:g} Hz; leave rate_hz out, or say that",
+            f"{shape.rate_hz:g} Hz: {name} has {rate:g} Hz; leave rate_hz out; where a model wants "
+            'another rate resample the file, or say resample = "linear" or "polyphase" in [stream] '
+            "of the bundle's specification",
         )

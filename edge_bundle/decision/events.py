@@ -3,7 +3,7 @@
 Every phase of an event's life and every transition is in this file; time comes in with the windows.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from enum import Enum
 from typing import Final, Literal
 
@@ -12,6 +12,8 @@ from msgspec import Struct
 from edge_bundle.decision.rules import Events
 
 NS_PER_S: Final = 1_000_000_000
+NO_SCORE: Final = float("-inf")
+"""Of a label in a window that says nothing of it."""
 Cause = Literal["over", "gap", "model", "stopped"]
 """Why an event ended: its label, or what could still say so."""
 
@@ -88,8 +90,9 @@ class Action(Struct, frozen=True):
     """Of the event: the same from ``new`` to ``end``."""
     label: str
     score: float
+    """In the last window that had one; 0 where none had."""
     peak: float
-    """Highest score since it began."""
+    """The score since it began that speaks most for it: the lowest of a label that falls."""
     start_ns: int
     """Time of the first window that spoke for it."""
     at_ns: int
@@ -101,15 +104,18 @@ class Action(Struct, frozen=True):
 class _Life:
     """One label's way through the phases."""
 
-    def __init__(self, label: str, rule: Events) -> None:
+    def __init__(self, label: str, rule: Events, falls: bool) -> None:
         self.label = label
         self.phase = Phase.QUIET
         self.number = -1
         self._rule = rule
+        self._further = min if falls else max
         self._count = 0
         """Windows in a row that spoke for it while rising, against it while falling."""
         self._start_ns = self._told_ns = self._rests_until_ns = 0
-        self._score = self._peak = 0.0
+        self._score = 0.0
+        self._peak: float | None = None
+        """None: no window that spoke for it had a score."""
 
     def push(
         self, at_ns: int, said: bool, level: float, numbers: Iterator[int]
@@ -120,8 +126,7 @@ class _Life:
         before = self.phase
         self._move(self._sign(at_ns, said, level))
         if before in GOES_ON:
-            if level > float("-inf"):  # of a window that says nothing there is no score
-                self._score, self._peak = level, max(level, self._peak)
+            self._note(level)
             if self.phase not in GOES_ON:
                 yield self._end(at_ns, "over")
             elif self._rule.update_s and at_ns - self._told_ns >= _ns(self._rule.update_s):
@@ -151,13 +156,19 @@ class _Life:
         if self.phase is Phase.RESTING:
             return Sign.FOR
         if self.phase is Phase.QUIET:
-            self._count, self._start_ns, self._peak = 0, at_ns, level
+            self._count, self._start_ns, self._score, self._peak = 0, at_ns, 0.0, None
         self._count += 1
-        self._score, self._peak = level, max(level, self._peak)
+        self._note(level)
         if self._count < rule.debounce or at_ns - self._start_ns < _ns(rule.minimum_s):
             return Sign.FOR
         self._count = 0
         return Sign.PROVEN
+
+    def _note(self, level: float) -> None:
+        """Keep a window's score; a window that says nothing has none."""
+        if level > NO_SCORE:
+            self._score = level
+            self._peak = level if self._peak is None else self._further(level, self._peak)
 
     def _move(self, sign: Sign) -> None:
         self.phase = TRANSITIONS[self.phase][sign]
@@ -169,17 +180,28 @@ class _Life:
     def _action(
         self, kind: Literal["new", "update", "end"], at_ns: int, cause: Cause | None = None
     ) -> Action:
+        peak = self._score if self._peak is None else self._peak
         return Action(
-            kind, self.number, self.label, self._score, self._peak, self._start_ns, at_ns, cause
+            kind, self.number, self.label, self._score, peak, self._start_ns, at_ns, cause
         )
 
 
 class Tracker:
     """Follows the labels of one model on one stream."""
 
-    def __init__(self, rule: Events, labels: tuple[str, ...], numbers: Iterator[int]) -> None:
-        """Take the labels that make events, and where the events' numbers come from."""
-        self._lives = [_Life(label, rule) for label in labels]
+    def __init__(
+        self,
+        rule: Events,
+        labels: tuple[str, ...],
+        numbers: Iterator[int],
+        falling: Container[str] = (),
+    ) -> None:
+        """Take the labels that make events, and where the events' numbers come from.
+
+        Args:
+            falling: those that a low score speaks for.
+        """
+        self._lives = [_Life(label, rule, label in falling) for label in labels]
         self._numbers = numbers
         self._debounce = rule.debounce
         self._said = ""
@@ -194,7 +216,7 @@ class Tracker:
         Args:
             at_ns: monotonic time of its end, never before that of the window before.
             label: the answer.
-            level: how much spoke for a label there, the answer or not.
+            level: the score of a label there, the answer or not; ``NO_SCORE``: it has none.
         """
         actions: list[Action] = []
         newest: _Life | None = None

@@ -214,6 +214,19 @@ def rising_labels(rule: Rule) -> tuple[str, ...]:
     return remarkable(rule)
 
 
+def falling_labels(rule: Rule) -> tuple[str, ...]:
+    """Return the labels whose score is the lower, the more they are right."""
+    match rule:
+        case Score():
+            return rule.labels[:1]
+        case Anomaly():
+            return (NORMAL,)
+        case Regression():
+            return (LOW,)
+        case Classification() | Detection():
+            return ()
+
+
 def class_labels(rule: Rule | None) -> tuple[str, ...]:
     """Return the classes that a labelled sample may have; none where there are none."""
     return rule.labels if isinstance(rule, Classification | Score) else ()

@@ -96,7 +96,7 @@ class Gauge:
     def __init__(self, rule: Regression) -> None:
         self._quantities = rule.values
         self._bounded = any(q.low is not None or q.high is not None for q in rule.values)
-        self._value = -inf
+        self._found: list[float] = []
 
     def read(self, scores: Float32Array, _taken: Array | None = None) -> Array:
         """Return the values, float32 [values]."""
@@ -109,7 +109,7 @@ class Gauge:
         """
         found: list[float] = values.tolist()
         if not isfinite(sum(found)):
-            self._value = -inf
+            self._found = []
             return Decision(UNKNOWN, 0.0, [])
         found = [shorten(v) for v in found]
         label, score = OK if self._bounded else UNKNOWN, found[0]
@@ -117,13 +117,21 @@ class Gauge:
             if said := _side(quantity, value):
                 label, score = said, value
                 break
-        self._value = found[0]
+        self._found = found
         told = [(q.name, v, q.unit) for q, v in zip(self._quantities, found, strict=True)]
         return Decision(label, score, [], values=told)
 
-    def level(self, _label: str) -> float:
-        """Return the first value of the window that was judged last."""
-        return self._value
+    def level(self, label: str) -> float:
+        """Return what was judged last of a label: the first value that is out of bounds there.
+
+        Of one quantity it is its value wherever that is; of several that are all within, -inf.
+        """
+        if len(self._found) == 1:
+            return self._found[0]
+        for quantity, value in zip(self._quantities, self._found, strict=False):
+            if _side(quantity, value) == label:
+                return value
+        return -inf if label in {LOW, HIGH} or not self._found else self._found[0]
 
 
 def _side(quantity: Quantity, value: float) -> str | None:

@@ -20,18 +20,21 @@ SITE = Site("d1", "home", {}, "generic", "0.1.0", ("onnx",), 1)
 CHANNEL_LIST = tuple(Channel(*c) for c in CHANNELS.items())
 NAMES = ", ".join(CHANNELS)
 COUNT = (
-    "let [[source]] give 6, not 2: see its channels, and channel (of a .wav), paths, columns, "
-    "inputs or metrics"
+    "let [[source]] give 6, not 2: see its channels (of a .csv they choose columns), and channel "
+    "(of a .wav), paths, columns, inputs or metrics"
 )
 ORDER = "let [[source]] give them in that order"
-CALLED = "if they are the same, call them so in channels of [[source]]"
+CALLED = (
+    "if they are the same, call them so in channels of [[source]], or in the file where a "
+    "recording names its own"
+)
 UNIT = (
     'say unit = "g" in channels of [[source]] where it gives that; a device\'s own unit is '
     "converted, and mqtt and serial have scale"
 )
 RATE = (
-    'set rate_hz of [[source]] to what it should give, or resample = "linear" or "polyphase" in '
-    "[stream] of the bundle's specification"
+    "let [[source]] give that (a sensor by its rate_hz, a recording by a file that was resampled), "
+    'or say resample = "linear" or "polyphase" in [stream] of the bundle\'s specification'
 )
 
 

@@ -17,7 +17,15 @@ from edge_agent.ring import Chunk, Ring
 from edge_agent.slot import Loaded, Made, Slot
 from edge_agent.telling import Note
 from edge_bundle.archive import Bundle
-from edge_bundle.decision.rules import Classification, Events, Every, Smoothing
+from edge_bundle.decision.rules import (
+    Classification,
+    Events,
+    Every,
+    Quantity,
+    Regression,
+    Rule,
+    Smoothing,
+)
 from edge_bundle.inference import Inference
 from edge_bundle.manifest import Channel, Stream, Tensor, Tensors
 from edge_wire.messages import Event, Prediction, State
@@ -27,7 +35,7 @@ from tests.edge_bundle.bundles import watch_manifest
 WINDOW = 4
 
 
-def loaded(version: str = "1.0.0", **rule: Any) -> Loaded:
+def loaded(version: str = "1.0.0", decision: Rule | None = None, **rule: Any) -> Loaded:
     """Return a model whose scores are the first and the last sample of its window."""
     manifest = watch_manifest(
         name="echo",
@@ -37,7 +45,7 @@ def loaded(version: str = "1.0.0", **rule: Any) -> Loaded:
             outputs=(Tensor("probabilities", (1, 2), "float32"),),
         ),
         stream=Stream(rate_hz=RATE_HZ, channels=(Channel("a", "g"),), window=WINDOW, hop=WINDOW),
-        decision=Classification(("first", "last"), output="probabilities", **rule),
+        decision=decision or Classification(("first", "last"), output="probabilities", **rule),
     )
     bundle = Bundle(Path("echo.bundle"), f"{version:0<64}", 1, manifest)
     return Loaded(bundle, Inference(manifest, EchoModel(WINDOW, lambda _call: False)))
@@ -59,15 +67,20 @@ class Bench:
     def say(self, *answers: str, restart: bool = False, lost: int = 0) -> None:
         """Feed a window for each answer: ``first``, ``last``; ``restart`` is before the first."""
         for answer in answers:
-            window = np.zeros((WINDOW, 1), np.float32)
-            window[0 if answer == "first" else -1] = 1
-            end_ns = int((self.ring.head + self.ring.lost + lost + WINDOW) * self.ring.period_ns)
-            self.ring.append(Chunk(window, end_ns, restart=restart, lost=lost))
+            values = (1.0, 0.0) if answer == "first" else (0.0, 1.0)
+            self.measure(*values, restart=restart, lost=lost)
             restart, lost = False, 0
-            assert self.slot.take(self.ring)
-            made = self.slot.predict()
-            assert made is not None
-            self.made.append(made)
+
+    def measure(self, first: float, last: float, restart: bool = False, lost: int = 0) -> None:
+        """Feed a window with these values."""
+        window = np.zeros((WINDOW, 1), np.float32)
+        window[0], window[-1] = first, last
+        end_ns = int((self.ring.head + self.ring.lost + lost + WINDOW) * self.ring.period_ns)
+        self.ring.append(Chunk(window, end_ns, restart=restart, lost=lost))
+        assert self.slot.take(self.ring)
+        made = self.slot.predict()
+        assert made is not None
+        self.made.append(made)
 
     @property
     def notes(self) -> list[Note]:
@@ -88,6 +101,27 @@ class Bench:
 
 def events(notes: "list[Note] | tuple[Note, ...]") -> list[Event]:
     return [msgspec.json.decode(n.payload, type=Event) for n in notes if n.kind == "event"]
+
+
+def test_peak_of_a_quantity_that_is_low_is_its_lowest_and_of_one_that_is_high_its_highest() -> None:
+    water = Quantity("water", "°C", low=5.0, high=60.0)
+    rule = Regression((water, Quantity("flow", "l/min", low=1.0)), events=Events())
+    bench = Bench(loaded(decision=rule))
+    for value in (20.0, 4.0, -3.0, 2.0, 20.0, 61.0, 75.0, 70.0, 20.0):
+        bench.measure(value, 5.0)
+    ends = [(e.label, e.score, e.peak) for e in bench.events if e.kind == "end"]
+    assert ends == [("low", 2.0, -3.0), ("high", 70.0, 75.0)]
+
+
+def test_event_of_the_second_quantity_tells_its_values() -> None:
+    rule = Regression(
+        (Quantity("water", "°C"), Quantity("flow", "l/min", low=1.0)), events=Events()
+    )
+    bench = Bench(loaded(decision=rule))
+    for value in (5.0, 0.5, 0.25, 0.75, 5.0):
+        bench.measure(20.0, value)
+    told = [(e.kind, e.label, e.score, e.peak) for e in bench.events]
+    assert told == [("new", "low", 0.5, 0.5), ("end", "low", 0.75, 0.25)]
 
 
 def test_without_events_in_the_bundle_nothing_but_predictions_is_told() -> None:

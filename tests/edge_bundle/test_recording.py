@@ -115,6 +115,7 @@ def test_csv_of_a_spreadsheet_is_read(tmp_path: Path, encoding: str) -> None:
         ("\na,b\n1,2\n", "line 1 is empty, expected a header"),
         ("a,c\n1,2\n", "no column 'b'; the header has a, c"),
         ("1,2\n3,4\n", "no column 'a'"),
+        ("A,b\n1,2\n", "no column 'a'; did you mean 'A'? the header has A, b"),
         ("a,b,a\n" + "1,2,3\n" * 4, "the header has 'a' more than once: leave one column of"),
         ("b,a,b,a\n" + "1,2,3,4\n" * 4, "the header has 'a', 'b' more than once"),
         ("a,b,label,label\n" + "1,2,x,y\n" * 4, "the header has 'label' more than once"),
@@ -140,6 +141,101 @@ def test_csv_of_a_spreadsheet_is_read(tmp_path: Path, encoding: str) -> None:
 )
 def test_wrong_csv_is_refused_with_line_and_column(tmp_path: Path, text: str, message: str) -> None:
     assert message in refusal(csv(tmp_path, text))
+
+
+def test_blanks_around_the_names_of_columns_do_not_count(tmp_path: Path) -> None:
+    text = "time_ms , a,\tb, label\n" + "".join(f"{n * 100}, {n}, 2,walk\n" for n in range(8))
+    (read,) = read_recordings(csv(tmp_path, text), STREAM)
+    assert read.samples[3].tolist() == [3, 2]
+    assert read.label(0, 8) == "walk"
+    assert read.rate_hz == pytest.approx(10)
+    assert read_recordings(csv(tmp_path, text), None)[0].channels == ("a", "b")
+
+
+@pytest.mark.parametrize("name", ["Time_ms", "TIME_MS", " time_ms "])
+@pytest.mark.parametrize("stream", [STREAM, None])
+def test_time_is_known_whatever_the_case_of_its_name(
+    tmp_path: Path, name: str, stream: Stream | None
+) -> None:
+    times = np.arange(30) * 100
+    times[12:] += 500
+    (read,) = read_recordings(table(tmp_path, times, name=name), stream)
+    assert read.rate_hz == pytest.approx(10)
+    assert read.timing.lost == 5
+    assert read.channels == ("a", "b")
+
+
+def test_times_that_differ_in_case_alone_are_two(tmp_path: Path) -> None:
+    text = "Time_s,time_s,a,b\n" + "1,1,1,1\n" * 4
+    assert "the header has Time_s and time_s: leave one" in refusal(csv(tmp_path, text))
+
+
+BY_UNIT = "time_s, time_ms, time_us, time_ns by its unit, or timestamp if it is ISO 8601"
+
+
+@pytest.mark.parametrize(
+    ("name", "mend"),
+    [
+        ("t_ms", "time_ms;"),
+        ("timestamp_ms", "time_ms;"),
+        ("TimeMs", "time_ms;"),
+        ("Time (s)", "time_s;"),
+        ("time [us]", "time_us;"),
+        ("t/ns", "time_ns;"),
+        ("unix_time", BY_UNIT),
+        ("time", BY_UNIT),
+        ("Time", BY_UNIT),
+        ("t", BY_UNIT),
+        ("ts", BY_UNIT),
+        ("Date", BY_UNIT),
+        ("datetime", BY_UNIT),
+        ("time_stamp", BY_UNIT),
+    ],
+)
+@pytest.mark.parametrize("stream", [STREAM, None])
+def test_column_that_looks_like_a_time_is_refused_with_what_to_call_it(
+    tmp_path: Path, name: str, mend: str, stream: Stream | None
+) -> None:
+    path = table(tmp_path, np.arange(30) * 100, name=name)
+    with pytest.raises(RecordingRefused) as refused:
+        read_recordings(path, stream)
+    assert str(refused.value).startswith(
+        f"{path}: column {name!r} looks like a time, which is not read under this name: "
+        f"call it {mend}"
+    )
+
+
+@pytest.mark.parametrize(
+    "other", ["timer", "timeout_s", "t1", "t_in", "temperature", "dated", "tsx"]
+)
+def test_column_that_only_begins_like_a_time_is_none(tmp_path: Path, other: str) -> None:
+    assert read_recordings(table(tmp_path, np.arange(8), name=other), STREAM)
+
+
+def test_column_like_a_time_is_left_beside_a_time_and_where_it_is_a_channel(
+    tmp_path: Path,
+) -> None:
+    text = "date,time_ms,a,b\n" + "".join(f"x,{n * 100},1,2\n" for n in range(8))
+    (read,) = read_recordings(csv(tmp_path, text), STREAM)
+    assert read.rate_hz == pytest.approx(10)
+    hot = msgspec.structs.replace(STREAM, channels=(Channel("t", "degC"), Channel("b", "g")))
+    (read,) = read_recordings(csv(tmp_path, "t,b\n" + "21,2\n" * 4), hot)
+    assert read.samples[0].tolist() == [21, 2]
+
+
+@pytest.mark.parametrize("name", ["G.CSV", "g.Csv", "G.NPZ", "G.WAV"])
+def test_kind_of_a_file_is_known_whatever_its_case(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    if path.suffix == ".NPZ":
+        with path.open("wb") as file:
+            np.savez(file, values=VALUES)
+    elif path.suffix == ".WAV":
+        path.write_bytes(make_wav(bytes(32), 2, 10, 16))
+    else:
+        path.write_text("a,b\n" + "1,2\n" * 8)
+    full = tuple(Channel(n, "1") for n in "ab")
+    (read,) = read_recordings(path, msgspec.structs.replace(STREAM, channels=full))
+    assert read.samples.shape[1] == 2
 
 
 def test_columns_that_nobody_reads_may_have_one_name(tmp_path: Path) -> None:
@@ -190,7 +286,14 @@ NAN = np.where(np.arange(20).reshape(10, 2) == 7, np.nan, VALUES)
     [
         ({"values": np.empty((0, 2)), "lengths": np.empty(0, int)}, "no recording in it"),
         ({"values": VALUES[:, :1]}, "1 channels, the stream has 2: a, b"),
-        ({"values": VALUES, "channels": ["b", "a"]}, "channels b, a, expected a, b"),
+        (
+            {"values": VALUES, "channels": ["A", "b"]},
+            "some.npz: no channel 'a'; did you mean 'A'? it has A, b",
+        ),
+        (
+            {"values": np.zeros((9, 3)), "channels": ["a", "b", "a"]},
+            "channels: 'a' is there more than once",
+        ),
         ({"values": VALUES, "channels": "ab"}, "channels ab, expected a, b"),
         ({"values": VALUES, "rate_hz": 9.7}, "9.7 Hz, the stream has 10 Hz"),
         ({"values": VALUES, "rate_hz": np.nan}, "rate_hz: nan, expected a finite number > 0"),
@@ -210,6 +313,17 @@ def test_npz_that_does_not_fit_the_stream_is_refused(
     tmp_path: Path, arrays: dict[str, Any], message: str
 ) -> None:
     assert message in refusal(npz(tmp_path, **arrays))
+
+
+@pytest.mark.parametrize("stream", [STREAM, None])
+def test_channels_of_an_npz_are_found_by_name(tmp_path: Path, stream: Stream | None) -> None:
+    values = np.arange(30).reshape(10, 3)
+    path = npz(tmp_path, values=values, channels=["b", "volt", "a"], lengths=[4, 6])
+    names = None if stream else ["a", "b"]
+    first, second = read_recordings(path, stream, names=names)
+    np.testing.assert_array_equal(first.samples, values[:4, [2, 0]])
+    np.testing.assert_array_equal(second.samples, values[4:, [2, 0]])
+    assert second.channels == ("a", "b")
 
 
 def test_rate_within_tolerance_is_taken(tmp_path: Path) -> None:
@@ -393,6 +507,21 @@ def test_no_resampled_value_is_mixed_across_a_gap(tmp_path: Path) -> None:
     assert read.runs() == [(0, 10), (10, 20)]
 
 
+def test_recording_that_is_too_short_when_resampled_is_told_by_what_is_in_the_file(
+    tmp_path: Path,
+) -> None:
+    ten_seconds = npz(tmp_path, values=np.zeros((300, 2)), rate_hz=30.0)
+    stream = msgspec.structs.replace(STREAM, window=100, resample="polyphase")
+    assert refusal(ten_seconds, stream).endswith(
+        "#0: 300 samples at 30 Hz give 80 at 10 Hz (polyphase gives none at the ends), "
+        "one window needs 100"
+    )
+    longer = msgspec.structs.replace(stream, window=101, resample="linear")
+    assert refusal(ten_seconds, longer).endswith(
+        "#0: 300 samples at 30 Hz give 100 at 10 Hz, one window needs 101"
+    )
+
+
 def test_rates_too_far_apart_are_refused(tmp_path: Path) -> None:
     stream = msgspec.structs.replace(STREAM, resample="linear")
     message = refusal(npz(tmp_path, values=VALUES, rate_hz=5000.0), stream)
@@ -425,6 +554,16 @@ def test_wav_is_in_the_unit_of_its_channels(tmp_path: Path) -> None:
 def test_wav_with_other_channels_or_rate_is_refused(tmp_path: Path) -> None:
     assert "2 channels, the stream has 1: mic" in refusal(sound(tmp_path, 2), SOUND)
     assert "20 Hz, the stream has 10 Hz" in refusal(sound(tmp_path, 1, 20), SOUND)
+
+
+def test_several_channels_of_sound_are_told_with_how_to_make_one_of_them(tmp_path: Path) -> None:
+    path = sound(tmp_path, 3)
+    assert refusal(path, SOUND) == (
+        f"{path}: 3 channels, the stream has 1: mic; {path}#0 to {path}#2 are one channel each, "
+        f"{path}#mean is their mean"
+    )
+    for one in ("#0", "#2", "#mean"):
+        assert read_recordings(f"{path}{one}", SOUND)
 
 
 def test_one_channel_of_a_wav_or_their_mean_is_picked(tmp_path: Path) -> None:

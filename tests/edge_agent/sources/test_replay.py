@@ -233,7 +233,10 @@ def test_sound_is_a_source_in_the_unit_of_its_channels(
             'channels = [{name = "mic", unit = "1"}]',
             "edge.toml:10:1: source[0].channels: mic: {folder}/r.wav has 2 channels; name 2; of a",
         ),
-        ("rate_hz = 8000", "rate_hz: 8000 Hz: {folder}/r.wav has 16000 Hz; leave rate_hz out"),
+        (
+            "rate_hz = 8000",
+            "leave rate_hz out; where a model wants another rate resample the file, or say",
+        ),
         ('policy = "drop_oldest"', 'policy: \'drop_oldest\': factor = "max" needs "block"'),
     ],
 )
@@ -278,6 +281,32 @@ def test_configuration_says_what_the_recording_does_not(tmp_path: Path) -> None:
     assert shape == StreamShape(20.0, (Channel("p", "g"), Channel("q", "g")))
 
 
+TWO_OF_FOUR = 'channels = [{name = "z", unit = "g"}, {name = "x", unit = "g"}]\n'
+
+
+@pytest.mark.parametrize("name", ["r.csv", "r.npz"])
+def test_channels_choose_columns_by_name_in_their_order(tmp_path: Path, name: str) -> None:
+    rows = [f"{n * 20},1,{n},3.7,2,walk" for n in range(9)]
+    (tmp_path / "r.csv").write_text("\n".join(["time_ms,x,y,battery,z,label", *rows]))
+    values = np.array([[1, n, 3.7, 2] for n in range(9)])
+    npz(tmp_path / "r.npz", values=values, channels=["x", "y", "battery", "z"])
+    source = open_one(tmp_path, f'path = "{name}"\nfactor = "max"\n{TWO_OF_FOUR}')
+    assert source.shape == StreamShape(50.0, (Channel("z", "g"), Channel("x", "g")))
+    assert first_row(source) == [2, 1]
+    everything = open_one(tmp_path, f'path = "{name}"\n').shape.channels
+    assert [c.name for c in everything] == ["x", "y", "battery", "z"]
+
+
+def test_channel_that_no_column_is_called_is_told_with_the_nearest(tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_text("time_ms,z,x_mg,battery\n0,1,2,3\n20,1,2,3\n")
+    with pytest.raises(ConfigError) as refused:
+        open_one(tmp_path, f'path = "r.csv"\n{TWO_OF_FOUR}'.replace('"x"', '"x_g"'))
+    assert str(refused.value) == (
+        f"{tmp_path}/edge.toml:9:1: source[0].channels: {tmp_path}/r.csv: no column 'x_g'; "
+        "did you mean 'x_mg'? the header has time_ms, z, x_mg, battery"
+    )
+
+
 @pytest.mark.parametrize(
     ("table", "arrays", "message"),
     [
@@ -291,9 +320,9 @@ def test_configuration_says_what_the_recording_does_not(tmp_path: Path) -> None:
             "edge.toml:9:1: source[0].rate_hz: 60 Hz: {folder}/r.npz#0 has 50 Hz; leave",
         ),
         (
-            'path = "r.npz"\nchannels = [{name = "y", unit = "g"}, {name = "x", unit = "g"}]\n',
+            'path = "r.npz"\nchannels = [{name = "y", unit = "g"}, {name = "X", unit = "g"}]\n',
             {},
-            "edge.toml:9:1: source[0].channels: y, x: {folder}/r.npz#0 has channels x, y; say",
+            "edge.toml:9:1: source[0].channels: {folder}/r.npz: no channel 'X'; did you mean 'x'? ",
         ),
         (
             'path = "r.npz"\nchannels = [{name = "x", unit = "g"}]\n',

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_bundle.decision.events import GOES_ON, TRANSITIONS, Action, Phase, Sign, Tracker
+from edge_bundle.decision.events import GOES_ON, NO_SCORE, TRANSITIONS, Action, Phase, Sign, Tracker
 from edge_bundle.decision.rules import Events
 
 S = 1_000_000_000
@@ -57,6 +57,44 @@ def test_a_label_that_comes_and_goes_is_an_event() -> None:
     ]
     assert actions[1].cause == "over"
     assert actions[1].peak == 0.9
+
+
+@pytest.mark.parametrize(("falling", "peaks"), [((), [3.0, 3.0, 9.0]), (("a",), [3.0, -2.0, -2.0])])
+def test_peak_is_what_spoke_most_for_the_label(
+    falling: tuple[str, ...], peaks: list[float]
+) -> None:
+    tracked = Tracker(Events(update_s=1), ("a",), count(), falling)
+    windows = [("a", 3.0), ("a", -2.0), ("x", 9.0)]
+    actions = [
+        a
+        for i, (label, score) in enumerate(windows)
+        for a in tracked.push(i * S, label, _at(score))
+    ]
+    assert [a.kind for a in actions] == ["new", "update", "end"]
+    assert [a.peak for a in actions] == peaks
+
+
+def test_peak_of_while_it_rose_counts_and_of_the_event_before_does_not() -> None:
+    tracked = Tracker(Events(debounce=2), ("low",), count(), ("low",))
+    scores = [("low", -9.0), ("low", 1.0), ("ok", 5.0), ("ok", 6.0), ("low", 2.0), ("low", 3.0)]
+    actions = [a for i, (said, v) in enumerate(scores) for a in tracked.push(i, said, _at(v))]
+    assert [(a.kind, a.score, a.peak) for a in actions] == [
+        ("new", 1.0, -9.0),
+        ("end", 6.0, -9.0),
+        ("new", 3.0, 2.0),
+    ]
+
+
+def test_event_of_windows_without_a_score_is_told_with_a_number() -> None:
+    """A majority says a label at a window whose own values are not finite."""
+    tracked = Tracker(Events(update_s=1), ("a",), count())
+    levels_ = [NO_SCORE, NO_SCORE, 0.75]
+    actions = [a for i, v in enumerate(levels_) for a in tracked.push(i * S, "a", _at(v))]
+    assert [(a.score, a.peak) for a in actions] == [(0.0, 0.0), (0.0, 0.0), (0.75, 0.75)]
+
+
+def _at(score: float) -> Callable[[str], float]:
+    return lambda _asked: score
 
 
 def test_it_takes_enough_windows_in_a_row_to_begin_and_to_end() -> None:

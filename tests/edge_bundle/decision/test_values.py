@@ -104,6 +104,28 @@ def test_the_first_value_out_of_bounds_gives_the_label(
     assert found.values == [("water", values[0], "°C"), ("flow", values[1], "l/min")]
 
 
+@pytest.mark.parametrize(
+    ("values", "low", "high"),
+    [
+        ([20.0, 3.0], -np.inf, -np.inf),
+        ([4.5, 9.0], 4.5, 9.0),
+        ([61.0, 9.0], -np.inf, 61.0),
+    ],
+)
+def test_level_of_a_side_is_the_first_value_that_is_out_of_bounds_there(
+    values: list[float], low: float, high: float
+) -> None:
+    decider = Decider(BOUNDED, [(1, 2)])
+    decider.decide(np.array(values, np.float32))
+    assert (decider.level("low"), decider.level("high")) == (low, high)
+
+
+def test_level_of_one_quantity_is_its_value_wherever_that_is() -> None:
+    decider = Decider(Regression((Quantity("water", "°C", low=5.0),)), [(1, 1)])
+    decider.decide(np.array([20.0], np.float32))
+    assert (decider.level("low"), decider.level("high")) == (20.0, 20.0)
+
+
 def test_without_bounds_nothing_is_said_of_a_value() -> None:
     found = decide(Regression((Quantity("speed", "m/s"),)), [1.25])
     assert found == Decision(UNKNOWN, 1.25, [], values=[("speed", 1.25, "m/s")])
