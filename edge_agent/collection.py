@@ -23,7 +23,7 @@ from edge_bundle.tensor import Float32Array
 from edge_wire.messages import CaptureFigures
 
 BATCH: Final = 64
-"""Windows in a file."""
+"""Windows that are written together, or more."""
 MOST_WAITING: Final = 256
 """Windows in memory, over all models,"""
 WAITING_BYTES: Final = 4 << 20
@@ -168,7 +168,7 @@ class Collection:
             self._count = self._held_bytes = 0
         for (model, stream), kept in waiting.items():
             size = kept[0].samples.nbytes
-            windows = min(BATCH, max(1, self._table.max_bytes // PARTS // size))
+            windows = max(1, self._table.max_bytes // PARTS // size)
             for begin in range(0, len(kept), windows):
                 self._try_to_write(model, stream, kept[begin : begin + windows])
 

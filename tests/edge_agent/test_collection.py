@@ -24,7 +24,7 @@ from tests.edge_bundle.bundles import (
     write_watch_bundle,
 )
 
-MANY = 1e9
+MANY = 10**9
 
 
 def opened(folder: Path, boot: str = "000001-ab", **table: float | bool) -> Collection:
