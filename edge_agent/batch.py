@@ -41,6 +41,8 @@ class Batch:
         shape = count, *manifest.window_shape
         self._memory = list(np.empty(shape, np.float32)) if count > 1 else []
         """For each window; none where they go one by one."""
+        self._scores = list(np.empty((count, manifest.scores_count), np.float32))
+        """Of each window."""
         self._waiting: list[Taken] = []
 
     def predict(self, ring: Ring) -> Iterator[Made]:
@@ -66,11 +68,11 @@ class Batch:
         begin, waiting = 0, self._waiting
         self._waiting = []
         while begin < len(waiting):
-            end, failure = self._run(waiting, begin)
-            yield from self._tell(waiting[begin:end])
+            count, failure = self._slot.run_all(waiting[begin:], self._scores[begin:], PATIENCE_NS)
+            yield from self._tell(waiting[begin : begin + count])
             if failure is not None:
-                raise failure
-            begin = end
+                raise ModelRefused(explain(failure))
+            begin += count
 
     def _take(self, ring: Ring) -> bool:
         """Take windows; tell whether there are as many as there is memory for."""
@@ -82,24 +84,6 @@ class Batch:
             waiting.append(slot.begin())
             reader.settle()
         return True
-
-    def _run(self, waiting: list[Taken], begin: int) -> tuple[int, ModelRefused | None]:
-        """Run windows until the first has waited long enough; return where, and what failed."""
-        until_ns = None
-        for number in range(begin, len(waiting)):
-            window = waiting[number]
-            try:
-                self._slot.run(window)
-            except Exception as error:  # whatever a model does
-                return number, ModelRefused(explain(error))
-            window.scores = window.scores.copy()
-            took_ns = window.pre_ns + window.infer_ns
-            next_ns = window.began_ns + 2 * took_ns  # when the next one would be there
-            if until_ns is None:
-                until_ns = next_ns - took_ns + PATIENCE_NS
-            if next_ns > until_ns:
-                break
-        return number + 1, None
 
     def _tell(self, run: list[Taken]) -> Iterator[Made]:
         """Judge windows that were run, and yield their predictions."""

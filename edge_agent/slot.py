@@ -4,7 +4,7 @@ A change of model takes effect here, between two windows. Not thread-safe but fo
 ``take`` is called under the feed's lock, everything else by the one worker.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from time import monotonic_ns
 from typing import Final, Literal
@@ -24,7 +24,7 @@ from edge_bundle.decision.certainty import rate_certainty
 from edge_bundle.decision.outcome import Decision
 from edge_bundle.drift import Drift
 from edge_bundle.errors import ArtifactRefused
-from edge_bundle.inference import Inference
+from edge_bundle.inference import Inference, Times
 from edge_bundle.manifest import Stream
 from edge_bundle.tensor import Float32Array
 from edge_wire.messages import ModelId
@@ -253,16 +253,41 @@ class Slot:
 
         Raises: whatever the model does.
         """
-        running, share = self._running, self._share
+        running = self._running
         assert running is not None
         inference = running.inference
-        if taken.broken:
-            inference.reset_model()
-        if share is not None:
-            share.start, share.breaks = taken.start, taken.breaks
+        self._place(taken)
         taken.scores = inference.scores(taken.window)
         taken.began_ns = inference.began_ns
         taken.pre_ns, taken.infer_ns = inference.pre_ns, inference.infer_ns
+
+    def run_all(
+        self, run: Sequence[Taken], into: Sequence[Float32Array], patience_ns: int
+    ) -> tuple[int, Exception | None]:
+        """Let the model run on windows in the order in which they were taken.
+
+        Args:
+            into: memory for the scores of each.
+            patience_ns: what the first may wait for the others, once it was run.
+        Returns: how many were run, and what the model failed with on the one after them.
+        """
+        running, failure = self._running, None
+        assert running is not None
+        placed = self._share is not None or any(t.broken for t in run)
+        times: list[Times] = []
+        try:
+            running.inference.scores_of(
+                [t.window for t in run],
+                into,
+                times,
+                patience_ns,
+                (lambda number: self._place(run[number])) if placed else None,
+            )
+        except Exception as error:  # whatever a model does
+            failure = error
+        for taken, scores, (began, pre, infer) in zip(run, into, times, strict=False):
+            taken.scores, taken.began_ns, taken.pre_ns, taken.infer_ns = scores, began, pre, infer
+        return len(times), failure
 
     def judge(self, taken: Taken) -> Decision:
         """Return the decision of a window that was run; in their order.
@@ -296,6 +321,13 @@ class Slot:
     def end(self) -> tuple[Note, ...]:
         """Return the ends of the events that go on, as no window will follow."""
         return self._teller.end()
+
+    def _place(self, taken: Taken) -> None:
+        """Tell what remembers the stream where in it a window is."""
+        if taken.broken and self._running is not None:
+            self._running.inference.reset_model()
+        if self._share is not None:
+            self._share.start, self._share.breaks = taken.start, taken.breaks
 
     def _watch(self, running: Loaded, decision: Decision) -> None:
         """Let those who watch a model look at a window that it decided."""

@@ -1,6 +1,6 @@
 """The one path from a raw window to a decision, for converter and device alike."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from time import monotonic_ns
 from typing import TypeAlias
 
@@ -20,6 +20,8 @@ from edge_bundle.runtimes.model import Model
 from edge_bundle.tensor import Array, Coder, Float32Array, TensorSpec, dequantize
 
 Prepare: TypeAlias = Callable[[Float32Array, Fresh], Float32Array]
+Times: TypeAlias = tuple[int, int, int]
+"""When a window was begun, in monotonic time, what its features took, and what its model took."""
 
 
 class Inference:
@@ -102,6 +104,46 @@ class Inference:
         self.pre_ns = ready - began
         self.infer_ns = monotonic_ns() - ready
         return self._scores
+
+    def scores_of(
+        self,
+        windows: Sequence[Array],
+        into: Sequence[Float32Array],
+        times: list[Times],
+        patience_ns: int,
+        before: Callable[[int], None] | None = None,
+    ) -> None:
+        """Run windows one after another, each as ``scores`` does.
+
+        When a large model has run, the processor remembers nothing else: all that is done in
+        between comes from far away. So that is little, and in one place.
+
+        Args:
+            into: takes each window's scores, float32.
+            times: takes each window's ``began_ns``, ``pre_ns`` and ``infer_ns``, once it was run.
+            patience_ns: what the first may wait for the others; those that take longer are left
+                out.
+            before: called with each window's number before it.
+        Raises: ModelRefused: where the runtime fails.
+        """
+        put, invoke, scores = self._put, self.model.invoke, self._scores
+        follow = self._follow if self._follows else None
+        began, until = monotonic_ns(), 0
+        for number, window in enumerate(windows):
+            if before is not None:
+                before(number)
+            put(window, None)
+            ready = monotonic_ns()
+            invoke()
+            if follow is not None:
+                follow()
+            into[number][...] = scores
+            ended = monotonic_ns()
+            times.append((began, ready - began, ended - ready))
+            until = until or ended + patience_ns
+            if ended + (ended - began) > until:  # when the next one would be there
+                return
+            began = ended
 
     def decide(self, window: Array, fresh: Fresh = None) -> Decision:
         """Run and judge one window; the rest as ``scores``.

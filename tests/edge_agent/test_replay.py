@@ -149,17 +149,17 @@ def test_windows_run_together_are_told_and_compared_as_one_by_one(
 
 def test_windows_of_several_recordings_are_run_before_the_first_is_told(bundle: Path) -> None:
     player = Replay(bundle, str(RECORDING))
-    starts: list[int] = []
-    scores = player.inference.scores
+    runs: list[int] = []
+    invoke = player.inference.model.invoke
 
-    def count(window: Any, fresh: Any = None) -> Any:
-        starts.append(len(starts))
-        return scores(window, fresh)
+    def count() -> None:
+        runs.append(len(runs))
+        invoke()
 
-    player.inference.scores = count  # type: ignore[method-assign]
+    player.inference.model.invoke = count  # type: ignore[method-assign]
     predictions = player.run()
     next(predictions)
-    assert len(starts) == 14 * len(window_starts(500, STREAM.window, STREAM.hop))
+    assert len(runs) == 14 * len(window_starts(500, STREAM.window, STREAM.hop))
 
 
 def test_recording_that_ends_within_a_window_gives_the_whole_ones(
