@@ -48,15 +48,22 @@ class Dropped(Struct, frozen=True):
 class Outbox:
     """Holds at most ``max_bytes`` of predictions and events, and a state of each model."""
 
-    def __init__(self, max_bytes: int, on_room: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        max_bytes: int,
+        on_room: Callable[[], None] = lambda: None,
+        on_filled: Callable[[], None] = lambda: None,
+    ) -> None:
         """Make an empty one.
 
         Args:
             max_bytes: of what is held, with what an entry costs.
             on_room: called when it is ``tight`` no more, by whatever thread made it so.
+            on_filled: called when there is something to send, likewise.
         """
         self._max_bytes = max_bytes
         self._on_room = on_room
+        self._on_filled = on_filled
         self.tight = False
         """Whether who can wait had better: since it was half full, until it is a quarter full."""
         self._waiting: deque[Entry] = deque()
@@ -72,8 +79,6 @@ class Outbox:
         self._dropped: dict[tuple[Key, LossCause], _Ranges] = {}
         self._settled: dict[Key, _Ranges] = {}
         self._lock = threading.Lock()
-        self.filled = threading.Event()
-        """Set when there is something to send."""
 
     def put(self, entry: Entry) -> None:
         """Take a message, at the cost of the oldest ones that wait if there is no room."""
@@ -88,7 +93,7 @@ class Outbox:
                 self._drop(self._waiting.popleft(), LossCause.OUTBOX_FULL)
             if self._bytes > self._max_bytes:
                 self._drop_events(self._max_bytes)
-        self.filled.set()
+        self._on_filled()
 
     def repeat_states(self) -> None:
         """Let the newest state of each model be sent once more: the broker may not have it."""
@@ -96,7 +101,7 @@ class Outbox:
             for state in self._states.values():
                 if not any(entry is state for entry in self._first):
                     self._first.append(state)
-        self.filled.set()
+        self._on_filled()
 
     def take(self) -> Entry | None:
         """Return the next entry that waits; the caller calls ``sent`` or ``back`` with it."""
@@ -145,6 +150,7 @@ class Outbox:
                 self._drop(self._waiting.popleft(), cause)
             self._drop_events(0)
             self._first.clear()
+        self._on_filled()
 
     def take_dropped(self, most: int | None = None) -> list[Dropped]:
         """Return losses that nobody announced yet; the caller calls ``sent`` with each, or
@@ -172,6 +178,11 @@ class Outbox:
     def in_flight(self) -> int:
         """Entries and losses that are sent and not confirmed."""
         return len(self._sent)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is something to send."""
+        return bool(self._first or self._waiting or self._dropped)
 
     @property
     def empty(self) -> bool:

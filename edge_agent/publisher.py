@@ -1,7 +1,5 @@
 """Sends what is in the outbox: a few at a time, each kept until the broker has confirmed it."""
 
-import threading
-from collections import deque
 from time import monotonic, sleep
 from typing import Final
 
@@ -13,14 +11,16 @@ from edge_wire.topics import Topics
 
 MAX_IN_FLIGHT: Final = 16
 """Below paho's own limit of 20, so that births and reports find room."""
-IDLE_S: Final = 5.0
 POLL_S: Final = 0.01
 ANNOUNCE_S: Final = 1.0
 """What the last losses may take to be announced."""
 
 
 class Publisher:
-    """One thread between the outbox and the link."""
+    """Between the outbox and the link, on whose thread everything but ``stop`` is called.
+
+    The outbox rings the link when it is filled.
+    """
 
     def __init__(
         self, outbox: Outbox, link: Link, topics: Topics, device: str, boot: str, qos: int
@@ -31,41 +31,45 @@ class Publisher:
         self._device = device
         self._boot = boot
         self._qos = qos
-        self._acks: deque[Ack] = deque()
-        self._lost_link = self._came = False
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
+        self._stopped = False
 
-    def start(self) -> None:
-        """Begin to send."""
-        self._thread.start()
+    def on_connected(self) -> None:
+        """Learn that the connection came."""
+        self._outbox.repeat_states()
+
+    def on_disconnected(self) -> None:
+        """Learn that it went: what it was not seen to bring is sent on the next one."""
+        self._outbox.unsent()
 
     def on_ack(self, ack: Ack) -> None:
-        """Take a confirmation; called on the network thread, acted on in ours."""
-        self._acks.append(ack)
-        self._outbox.filled.set()
+        """Take a confirmation."""
+        self._outbox.confirm(ack)
+        if self._outbox.waiting:
+            self._link.ring()
 
-    def on_connection(self) -> None:
-        """Learn that the connection came or went."""
-        # Where it came, what was sent on it in the meantime is not lost.
-        if self._link.connected:
-            self._came = True
-        else:
-            self._lost_link = True
-        self._outbox.filled.set()
+    def turn(self) -> None:
+        """Send what waits, as far as there is room in flight."""
+        if self._stopped:
+            return
+        room = max(0, MAX_IN_FLIGHT - self._outbox.in_flight)
+        if self._announce(self._outbox.take_dropped(room)):
+            self._send()
 
     def stop(self, flush_s: float) -> None:
-        """Send what is left for at most ``flush_s`` seconds, announce the rest as lost, and end
-        the thread.
+        """Send what is left for at most ``flush_s`` seconds, and announce the rest as lost; after
+        that nothing is sent. Called by another thread.
         """
         self._flush(flush_s)
         self._outbox.give_up(LossCause.STOPPED)
         self._flush(ANNOUNCE_S)
-        self._stopping.set()
-        self._outbox.filled.set()
-        self._thread.join()
+        self._stopped = True
 
-    def announce(self, dropped: list[Dropped]) -> bool:
+    def _flush(self, most_s: float) -> None:
+        deadline = monotonic() + most_s
+        while self._link.connected and not self._outbox.empty and monotonic() < deadline:
+            sleep(POLL_S)
+
+    def _announce(self, dropped: list[Dropped]) -> bool:
         """Publish losses; tell whether the link took them all."""
         for i, loss in enumerate(dropped):
             stream, model = loss.key
@@ -79,31 +83,6 @@ class Publisher:
                 return False
             self._outbox.sent(loss, ack)
         return True
-
-    def _flush(self, most_s: float) -> None:
-        deadline = monotonic() + most_s
-        while self._link.connected and not self._outbox.empty and monotonic() < deadline:
-            self._outbox.filled.set()
-            sleep(POLL_S)
-
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            self._outbox.filled.wait(IDLE_S)
-            self._outbox.filled.clear()
-            self._settle()
-            room = max(0, MAX_IN_FLIGHT - self._outbox.in_flight)
-            if self._link.connected and self.announce(self._outbox.take_dropped(room)):
-                self._send()
-
-    def _settle(self) -> None:
-        while self._acks:
-            self._outbox.confirm(self._acks.popleft())
-        if self._lost_link:
-            self._lost_link = False
-            self._outbox.unsent()
-        if self._came:
-            self._came = False
-            self._outbox.repeat_states()
 
     def _send(self) -> None:
         while self._outbox.in_flight < MAX_IN_FLIGHT and (entry := self._outbox.take()):

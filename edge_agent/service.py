@@ -73,7 +73,8 @@ class Service:
         self._clock = WallClock()
         self._link = self._make_link(loaded.broker())
         wake = threading.Event()
-        outbox = self._outbox = Outbox(config.outbox.max_bytes or QOS0_BYTES, wake.set)
+        size = config.outbox.max_bytes or QOS0_BYTES
+        outbox = self._outbox = Outbox(size, wake.set, self._link.ring)
         qos = 1 if config.outbox.max_bytes else 0
         device = config.device.id
         self._publisher = Publisher(self._outbox, self._link, self._topics, device, self._boot, qos)
@@ -120,7 +121,6 @@ class Service:
         """Set everything going."""
         self._updater.resume(self._configured)
         self._link.start()
-        self._publisher.start()
         self._updater.start()
         for feed in self._feeds.values():
             for slot in feed.slots:
@@ -227,9 +227,10 @@ class Service:
         )
         handlers = Handlers(
             connected=self._on_connected,
-            disconnected=lambda: self._publisher.on_connection(),
+            disconnected=lambda: self._publisher.on_disconnected(),
             message=self._on_message,
             ack=self._on_ack,
+            turn=lambda: self._publisher.turn(),
         )
         return Link(broker, device, handlers, will)
 
@@ -237,7 +238,7 @@ class Service:
         log.info("connected to %s", self._config.broker.url)
         self._link.subscribe(self._own_topics())
         self._reporter.announce()
-        self._publisher.on_connection()
+        self._publisher.on_connected()
 
     def _own_topics(self) -> list[str]:
         device = self._config.device

@@ -2,10 +2,10 @@
 
 Every connection is a new paho client, so that paho never carries messages over; who needs a
 message delivered keeps it until ``on_ack``. One thread per link does paho's network work, since
-nobody would notice an end of paho's own; ``Handlers`` are called on it: be quick.
+nobody would notice an end of paho's own; ``Handlers`` are called on it: be quick. Who has much to
+send does that in ``Handlers.turn``, and needs no thread, and no message wakes two.
 """
 
-import contextlib
 import logging
 import random
 import select
@@ -54,6 +54,8 @@ class Handlers(Struct):
     disconnected: Callable[[], None] = lambda: None
     message: Callable[[str, bytes, bool], None] = lambda _topic, _payload, _retained: None
     ack: Callable[[Ack], None] = lambda _ack: None
+    turn: Callable[[], None] = lambda: None
+    """Called after each ``ring`` while there is a connection, and at least every ``POLL_S``."""
 
 
 class Link:
@@ -83,6 +85,8 @@ class Link:
         self._bell: socket.socket | None = None
         self._bell_lock = threading.Lock()
         """Or a ring could reach whoever got the descriptor after us."""
+        self._rung = False
+        """Whether the thread is going to look around anyway."""
         self._thread: threading.Thread | None = None
         self.problem = "not started"
         """Why there is no connection, for people."""
@@ -128,20 +132,30 @@ class Link:
         info = client.publish(message.topic, message.payload, message.qos, message.retain)
         if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
             raise self._error(paho.error_string(info.rc))
-        self._ring()
+        if threading.current_thread() is not self._thread:  # which looks when it is back
+            self.ring()
         return number, info.mid
 
     def subscribe(self, topics: "list[str]", qos: int = 1) -> None:
         """Subscribe; forgotten with the connection, so call it from ``connected``."""
         if (session := self._session) and topics:
             session[0].subscribe([(topic, qos) for topic in topics])
-            self._ring()
+            self.ring()
 
     def unsubscribe(self, topics: "list[str]") -> None:
         """Undo ``subscribe``."""
         if (session := self._session) and topics:
             session[0].unsubscribe(topics)
-            self._ring()
+            self.ring()
+
+    def ring(self) -> None:
+        """Let the thread look around: at what is to be written, and in ``Handlers.turn``."""
+        if self._rung:
+            return
+        with self._bell_lock:
+            if self._bell is not None and not self._rung:
+                self._rung = True
+                self._bell.send(b"!")
 
     def stop(self) -> None:
         """Disconnect in order, so that no will is sent, and end the thread. Safe to call twice.
@@ -149,18 +163,12 @@ class Link:
         Where a host does not even answer, the thread ends after this call, within ``CONNECT_S``.
         """
         self._stopping.set()
-        self._ring()
+        self.ring()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(LEAVE_S + 0.3)
 
     def _error(self, problem: str) -> LinkError:
         return LinkError(f"broker {self._host}:{self._port}: {problem}")
-
-    def _ring(self) -> None:
-        """Let the thread look around."""
-        with self._bell_lock, contextlib.suppress(BlockingIOError):  # it has been rung enough
-            if self._bell is not None:
-                self._bell.send(b"!")
 
     # --- on the link's thread
 
@@ -249,8 +257,12 @@ class Link:
             ready = dict(poll.poll(0 if waiting else min(left_s, POLL_S) * 1000))
             if ear.fileno() in ready:
                 ear.recv(1 << 12)
+            # Not after it looked around, or what came in between would wait.
+            self._rung = False
             if waiting or ready.get(sock.fileno(), 0) & ~select.POLLOUT:
                 client.loop_read()
+            if self._session and not leaving:
+                _tell(self._handlers.turn)
             if client.want_write():
                 client.loop_write()
             client.loop_misc()

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import msgspec
-import pytest
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
@@ -70,8 +69,8 @@ class Subscriber:
 class WatchedOutbox(Outbox):
     """Remembers which predictions the broker confirmed."""
 
-    def __init__(self, max_bytes: int) -> None:
-        super().__init__(max_bytes)
+    def __init__(self, max_bytes: int, on_filled: Callable[[], None]) -> None:
+        super().__init__(max_bytes, on_filled=on_filled)
         self.confirmed: set[int] = set()
         self._seqs: dict[Hashable, int] = {}
 
@@ -91,20 +90,21 @@ class Device:
     """What publishes: outbox, publisher and link, joined as the service joins them."""
 
     def __init__(self, url: str, subscriber: Subscriber, max_bytes: int, qos: int) -> None:
-        self.outbox = WatchedOutbox(max_bytes)
         self._subscriber = subscriber
         handlers = Handlers(
             connected=self._on_connected,
-            disconnected=lambda: self.publisher.on_connection(),
+            disconnected=lambda: self.publisher.on_disconnected(),
             ack=lambda ack: self.publisher.on_ack(ack),
+            turn=lambda: self.publisher.turn(),
         )
         self.link = Link(Broker(url), "d1", handlers)
+        self.outbox = WatchedOutbox(max_bytes, self.link.ring)
         self.publisher = Publisher(self.outbox, self.link, TOPICS, "d1", "boot", qos)
 
     def _on_connected(self) -> None:
         # On the network thread: nothing is on the wire before somebody listens.
         self._subscriber.ready.wait(PATIENCE_S)
-        self.publisher.on_connection()
+        self.publisher.on_connected()
 
     def put(self, *seqs: int) -> None:
         for seq in seqs:
@@ -121,7 +121,6 @@ def publishing(
     subscriber = Subscriber(broker.port)
     device = Device(broker.url, subscriber, max_bytes, qos)
     device.link.start()
-    device.publisher.start()
     try:
         yield device, subscriber
     finally:
@@ -137,7 +136,6 @@ def test_predictions_arrive_once_and_in_order_from_before_the_connection_on(
     with publishing(broker) as (device, subscriber):
         device.put(*range(50))
         eventually(lambda: device.link.connected)
-        time.sleep(0.05)  # the publisher sends while the connection is being announced
         subscriber.connect()
         device.put(*range(50, 300))
         eventually(device.is_done)
@@ -236,13 +234,18 @@ def test_unconfirmed_qos_0_is_sent_too(embedded: RunningBroker) -> None:
 
 
 class WaywardLink(Link):
-    """A link to a broker that takes what it is given and confirms only what it is told to."""
+    """A link to a broker that takes what it is given and confirms only what it is told to.
+
+    Its thread is whoever rings.
+    """
 
     def __init__(self) -> None:
         super().__init__(Broker("mqtt://127.0.0.1:1"), "d1", Handlers())
         self.published: list[tuple[Ack, Message]] = []
         self.refusing = False
         self.number = 1
+        self.outbox = Outbox(1 << 20, on_filled=self.ring)
+        self.publisher = Publisher(self.outbox, self, TOPICS, "d1", "boot", 1)
 
     def publish(self, message: Message) -> Ack:
         if self.refusing or not self.connected:
@@ -251,94 +254,101 @@ class WaywardLink(Link):
         self.published.append((ack, message))
         return ack
 
-    def come(self, publisher: Publisher) -> None:
-        self._up.set()
-        publisher.on_connection()
+    def ring(self) -> None:
+        if self.connected:
+            self.publisher.turn()
 
-    def go(self, publisher: Publisher) -> None:
+    def come(self) -> None:
+        self._up.set()
+        self.publisher.on_connected()
+
+    def go(self) -> None:
         self._up.clear()
         self.number += 1
-        publisher.on_connection()
+        self.publisher.on_disconnected()
+
+    def put(self, *seqs: int) -> None:
+        for seq in seqs:
+            self.outbox.put(Entry(KEY, seq, str(seq).encode()))
 
     @property
     def payloads(self) -> list[bytes]:
         return [m.payload for _, m in self.published]
 
 
-@pytest.fixture
-def wayward() -> Iterator[tuple[WaywardLink, Outbox, Publisher]]:
-    link, outbox = WaywardLink(), Outbox(1 << 20)
-    publisher = Publisher(outbox, link, TOPICS, "d1", "boot", 1)
-    publisher.start()
-    yield link, outbox, publisher
-    link.go(publisher)
-    publisher.stop(0)
+def test_few_are_unconfirmed_at_a_time() -> None:
+    link = WaywardLink()
+    link.put(*range(100))
+    link.come()
+    assert len(link.published) == MAX_IN_FLIGHT
+    link.publisher.on_ack(link.published[0][0])
+    assert len(link.published) == MAX_IN_FLIGHT + 1
+    assert link.outbox.in_flight == MAX_IN_FLIGHT
 
 
-Wayward = tuple[WaywardLink, Outbox, Publisher]
+def test_nobody_is_rung_for_a_confirmation_where_nothing_waits() -> None:
+    link = WaywardLink()
+    link.come()
+    link.put(0)
+    rung: list[None] = []
+    link.ring = lambda: rung.append(None)  # type: ignore[method-assign]
+    link.publisher.on_ack(link.published[0][0])
+    assert link.outbox.empty
+    assert rung == []
 
 
-def put(outbox: Outbox, *seqs: int) -> None:
-    for seq in seqs:
-        outbox.put(Entry(KEY, seq, str(seq).encode()))
-
-
-def test_few_are_unconfirmed_at_a_time(wayward: Wayward) -> None:
-    link, outbox, publisher = wayward
-    put(outbox, *range(100))
-    link.come(publisher)
-    eventually(lambda: len(link.published) == MAX_IN_FLIGHT)
-    publisher.on_ack(link.published[0][0])
-    eventually(lambda: len(link.published) == MAX_IN_FLIGHT + 1)
-    assert outbox.in_flight == MAX_IN_FLIGHT
-
-
-def test_loss_that_was_not_confirmed_is_announced_again(wayward: Wayward) -> None:
-    link, outbox, publisher = wayward
-    put(outbox, 0, 1, 2)
-    outbox.give_up(LossCause.OUTBOX_FULL)
-    link.come(publisher)
-    eventually(lambda: len(link.published) == 1)
-    link.go(publisher)
-    eventually(lambda: outbox.in_flight == 0)
-    link.come(publisher)
-    eventually(lambda: len(link.published) == 2)
+def test_loss_that_was_not_confirmed_is_announced_again() -> None:
+    link = WaywardLink()
+    link.put(0, 1, 2)
+    link.outbox.give_up(LossCause.OUTBOX_FULL)
+    link.come()
+    assert len(link.published) == 1
+    link.go()
+    assert link.outbox.in_flight == 0
+    link.come()
+    assert len(link.published) == 2
     assert link.payloads[0] == link.payloads[1]
-    assert (b'"from":0,"to":2' in link.payloads[0], outbox.last_settled()) == (True, {})
-    publisher.on_ack(link.published[1][0])
-    eventually(lambda: outbox.empty)
-    assert outbox.last_settled() == {KEY: 2}
+    assert (b'"from":0,"to":2' in link.payloads[0], link.outbox.last_settled()) == (True, {})
+    link.publisher.on_ack(link.published[1][0])
+    assert link.outbox.empty
+    assert link.outbox.last_settled() == {KEY: 2}
 
 
-def test_link_that_refuses_costs_nothing(wayward: Wayward) -> None:
-    link, outbox, publisher = wayward
+def test_link_that_refuses_costs_nothing() -> None:
+    link = WaywardLink()
     link.refusing = True
-    link.come(publisher)
-    put(outbox, 0, 1, 2)
-    time.sleep(0.02)
+    link.come()
+    link.put(0, 1, 2)
     link.refusing = False
-    put(outbox, 3)
-    eventually(lambda: len(link.published) == 4)
+    link.put(3)
     assert link.payloads == [b"0", b"1", b"2", b"3"]
 
 
-def test_confirmation_of_an_earlier_connection_confirms_nothing(wayward: Wayward) -> None:
-    link, outbox, publisher = wayward
-    put(outbox, 0)
-    link.come(publisher)
-    eventually(lambda: len(link.published) == 1)
-    link.go(publisher)
-    eventually(lambda: outbox.in_flight == 0)
-    publisher.on_ack(link.published[0][0])
-    link.come(publisher)
-    eventually(lambda: len(link.published) == 2)
-    assert not outbox.empty
+def test_confirmation_of_an_earlier_connection_confirms_nothing() -> None:
+    link = WaywardLink()
+    link.put(0)
+    link.come()
+    assert len(link.published) == 1
+    link.go()
+    assert link.outbox.in_flight == 0
+    link.publisher.on_ack(link.published[0][0])
+    link.come()
+    assert len(link.published) == 2
+    assert not link.outbox.empty
 
 
-def test_stop_without_a_link_is_quick_and_claims_nothing(wayward: Wayward) -> None:
-    _link, outbox, publisher = wayward
-    put(outbox, 0, 1)
+def test_stop_without_a_link_is_quick_and_claims_nothing() -> None:
+    link = WaywardLink()
+    link.put(0, 1)
     began = time.monotonic()
-    publisher.stop(PATIENCE_S)
+    link.publisher.stop(PATIENCE_S)
     assert time.monotonic() - began < 1
-    assert outbox.last_settled() == {}
+    assert link.outbox.last_settled() == {}
+
+
+def test_nothing_is_sent_after_the_stop() -> None:
+    link = WaywardLink()
+    link.put(0)
+    link.publisher.stop(0)
+    link.come()
+    assert link.published == []

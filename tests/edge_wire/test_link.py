@@ -250,6 +250,93 @@ def test_a_message_of_qos_0_is_confirmed_when_it_is_on_its_way(
         eventually(lambda: ack in owner.acks and owner.sees("t/0", b"zero"))
 
 
+# --- turns
+
+
+class Sender:
+    """Sends in its turns what it was given; everything waits until the owner was told."""
+
+    def __init__(self, broker: RunningBroker, count: int) -> None:
+        self.waiting = list(range(count))
+        self.acks: list[Ack] = []
+        self.told: list[str] = []
+        self.turned_on: set[str] = set()
+        self.link = Link(
+            Broker(broker.url),
+            "sender",
+            Handlers(
+                connected=lambda: self.told.append("connected"),
+                ack=self._on_ack,
+                turn=self._turn,
+            ),
+        )
+
+    def _on_ack(self, ack: Ack) -> None:
+        self.acks.append(ack)
+        if self.waiting:
+            self.link.ring()
+
+    def _turn(self) -> None:
+        self.turned_on.add(threading.current_thread().name)
+        if self.waiting:
+            self.told.append(f"sent {self.waiting[0]}")
+            self.link.publish(Message("t/turn", str(self.waiting.pop(0)).encode(), qos=0))
+
+
+def test_who_sends_in_turns_needs_no_thread(shared_broker: RunningBroker) -> None:
+    with Owner(shared_broker.url, "t/turn") as listener:
+        sender = Sender(shared_broker, 50)
+        sender.link.ring()  # before there is anybody to hear it
+        sender.link.start()
+        began = time.monotonic()
+        eventually(lambda: len(listener.messages) == 50)
+        took_s = time.monotonic() - began
+        sender.link.stop()
+    assert [int(payload) for _, payload, _ in listener.messages] == list(range(50))
+    assert sender.told == ["connected", *(f"sent {n}" for n in range(50))]
+    assert sender.turned_on == {"link-sender"}
+    assert took_s < 50 * link_module.POLL_S / 2  # it did not wait for the next look
+
+
+def test_whoever_rings_is_heard(
+    shared_broker: RunningBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link_module, "POLL_S", PATIENCE_S)  # nobody looks around by himself
+    rung = heard = 0
+
+    def turn() -> None:
+        nonlocal heard
+        heard = rung
+
+    link = Link(Broker(shared_broker.url), "rung", Handlers(turn=turn))
+    link.start()
+    link.wait(PATIENCE_S)
+    try:
+        for _ in range(100):
+            for _ in range(20):
+                rung += 1
+                link.ring()
+            eventually(lambda number=rung: heard == number)  # type: ignore[misc]
+    finally:
+        link.stop()
+
+
+def test_no_turn_comes_without_a_connection(broker: RunningBroker) -> None:
+    sender = Sender(broker, 0)
+    sender.link.start()
+    sender.link.wait(PATIENCE_S)
+    broker.stop()
+    eventually(lambda: not sender.link.connected)
+    sender.turned_on.clear()
+    sender.waiting.append(0)
+    sender.link.ring()
+    time.sleep(0.05)
+    assert not sender.turned_on
+    broker.start()
+    eventually(lambda: sender.told == ["connected", "connected", "sent 0"])
+    sender.link.stop()
+
+
 def test_a_retained_message_reaches_who_comes_later(broker: RunningBroker) -> None:
     with Owner(broker.url) as owner:
         owner.send("t/kept", b"old", retain=True)
