@@ -1,7 +1,6 @@
 """The parts of an agent, each made from the configuration; nothing is started here."""
 
 import platform
-import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from math import inf
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from edge_agent import source_tables as tables
+from edge_agent.bell import Bell
 from edge_agent.config import Config, LoadedConfig
 from edge_agent.feed import Feed, Policy
 from edge_agent.fit import Refused, Site, StreamShape, check_stream, check_thresholds
@@ -196,13 +196,13 @@ def _wanted_streams(
 def make_feeds(
     loaded: LoadedConfig,
     shapes: Shapes,
-    wake: threading.Event,
+    wake: Bell,
     held: Callable[[], bool] = lambda: False,
 ) -> dict[str, Feed]:
     """Return the memory of each stream.
 
     Args:
-        wake: set when there may be a window to take.
+        wake: rung when there may be a window to take.
         held: whether a stream that comes as fast as it is taken is to wait.
     Raises: ConfigError: there is not so much memory.
     """

@@ -6,6 +6,7 @@ from typing import Literal
 
 from msgspec.structs import replace
 
+from edge_agent.bell import Bell
 from edge_agent.ring import Chunk, Ring
 from edge_agent.schedule import Job
 from edge_agent.sharing import Sharing
@@ -18,14 +19,14 @@ Policy = Literal["block", "drop_oldest"]
 class Feed:
     """One stream between its source and the models on it."""
 
-    def __init__(self, name: str, ring: Ring, policy: Policy, wake: threading.Event) -> None:
+    def __init__(self, name: str, ring: Ring, policy: Policy, wake: Bell) -> None:
         self.name = name
         self.slots: list[Slot] = []
         self._ring = ring
         self._policy = policy
         self._sharing = Sharing()
         self.held: Callable[[], bool] = lambda: False
-        """Whether no window is to be taken now; who changes that sets ``wake``."""
+        """Whether no window is to be taken now; who changes that rings ``wake``."""
         self._wake = wake
         self._room = threading.Condition()
         self._closed = False
@@ -48,7 +49,7 @@ class Feed:
                     count = count if self._closed else self._free()
                 piece, rest = self._ring.split(rest, count)
                 self._ring.append(piece)
-            self._wake.set()
+            self._wake.ring()
 
     def take(self, slot: Slot) -> bool:
         """Copy a slot's next window; tell whether there was one."""

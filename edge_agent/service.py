@@ -25,6 +25,7 @@ from edge_agent.assembly import (
     speed,
     take_in_bundles,
 )
+from edge_agent.bell import Bell
 from edge_agent.capture import Capture
 from edge_agent.clock import WallClock
 from edge_agent.config import LoadedConfig
@@ -72,9 +73,9 @@ class Service:
         self._boot, previous = self._store.begin_boot()
         self._clock = WallClock()
         self._link = self._make_link(loaded.broker())
-        wake = threading.Event()
+        wake = Bell()
         size = config.outbox.max_bytes or QOS0_BYTES
-        outbox = self._outbox = Outbox(size, wake.set, self._link.ring)
+        outbox = self._outbox = Outbox(size, wake.ring, self._link.ring)
         qos = 1 if config.outbox.max_bytes else 0
         device = config.device.id
         self._publisher = Publisher(self._outbox, self._link, self._topics, device, self._boot, qos)

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
+from edge_agent.bell import Bell
 from edge_agent.feed import Feed
 from edge_agent.schedule import Thread, choose
 from edge_agent.slot import Made, Slot
@@ -28,7 +29,7 @@ class Worker:
     def __init__(
         self,
         feeds: list[Feed],
-        wake: threading.Event,
+        wake: Bell,
         give: Callable[[Made], None],
         ended: Callable[[BaseException], None] | None = None,
     ) -> None:
@@ -36,7 +37,7 @@ class Worker:
 
         Args:
             feeds: whose models to run.
-            wake: set when there may be something to do.
+            wake: rung when there may be something to do.
             give: takes each prediction.
             ended: told why a thread ended that should not have; None: as any thread's end is told.
         """
@@ -60,7 +61,7 @@ class Worker:
     def stop(self) -> None:
         """End the threads after the windows that they are at."""
         self._stopping.set()
-        self._wake.set()
+        self._wake.ring()
         self._thread.join()
         if self._second is not None:
             self._long.put(None)
@@ -80,7 +81,6 @@ class Worker:
     def _run(self) -> None:
         while not self._stopping.is_set():
             self._wake.wait(IDLE_S)
-            self._wake.clear()
             while self._turn() and not self._stopping.is_set():
                 pass
 
@@ -145,4 +145,4 @@ class Worker:
                 self._predict(slot)
             finally:
                 self._at_long = None
-                self._wake.set()
+                self._wake.ring()

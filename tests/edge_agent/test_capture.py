@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from edge_agent import retry
+from edge_agent.bell import Bell
 from edge_agent.capture import Capture
 from edge_agent.feed import Feed
 from edge_agent.fit import StreamShape
@@ -219,7 +220,7 @@ def test_stop_ends_a_source_that_is_blocked_by_a_slow_model() -> None:
 
 def test_feed_needs_no_model() -> None:
     ending = Ending()
-    feed = Feed("s", Ring(4, 1, 1000.0), "block", threading.Event())
+    feed = Feed("s", Ring(4, 1, 1000.0), "block", Bell())
     capture = Capture(feed, Sensor([chunk(0, 100)]), ending)
     capture.start()
     assert ending.came.wait(PATIENCE_S)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
+from edge_agent.bell import Bell
 from edge_agent.clock import WallClock
 from edge_agent.feed import Feed, Policy
 from edge_agent.ring import Chunk, Ring
@@ -18,7 +19,7 @@ PATIENCE_S = 10
 
 def make_feed(capacity: int, policy: Policy, *models: Loaded) -> Feed:
     ring = Ring(capacity, 1, 1000.0)
-    feed = Feed("s", ring, policy, threading.Event())
+    feed = Feed("s", ring, policy, Bell())
     for i, loaded in enumerate(models):
         slot = Slot(f"echo{i}", "s", "boot", WallClock())
         slot.offer(loaded)
@@ -130,6 +131,6 @@ def test_close_releases_a_writer_that_waits() -> None:
 
 
 def test_put_wakes_the_worker() -> None:
-    wake = threading.Event()
+    wake = Bell()
     Feed("s", Ring(10, 1, 1000.0), "block", wake).put(chunk(0, 3))
-    assert wake.is_set()
+    assert wake.wait(0)

@@ -1,11 +1,10 @@
 """Models with the same features on the same windows have them worked out once, and see the same."""
 
-import threading
-
 import msgspec
 import numpy as np
 import pytest
 
+from edge_agent.bell import Bell
 from edge_agent.clock import WallClock
 from edge_agent.feed import Feed
 from edge_agent.ring import Ring
@@ -47,7 +46,7 @@ def scaled(window: int, hop: int, mean: float = 0.0) -> Loaded:
 
 
 def feed_of(*models: Loaded) -> Feed:
-    feed = Feed("s", Ring(1000, 1, 1000.0), "block", threading.Event())
+    feed = Feed("s", Ring(1000, 1, 1000.0), "block", Bell())
     for i, loaded in enumerate(models):
         slot = Slot(f"m{i}", "s", "boot", WallClock())
         feed.add(slot)

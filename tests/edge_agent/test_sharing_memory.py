@@ -14,6 +14,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from edge_agent.bell import Bell
 from edge_agent.clock import WallClock
 from edge_agent.feed import Feed
 from edge_agent.ring import Chunk, Ring
@@ -85,7 +86,7 @@ class Room:
     """Several models on one microphone."""
 
     def __init__(self, *models: Loaded) -> None:
-        self.feed = Feed("mic", Ring(len(sound()), 1, RATE_HZ), "block", threading.Event())
+        self.feed = Feed("mic", Ring(len(sound()), 1, RATE_HZ), "block", Bell())
         self.seen: list[Seen] = []
         self.put_so_far = 0
         self._lost = -1

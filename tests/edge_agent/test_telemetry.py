@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from edge_agent.bell import Bell
 from edge_agent.clock import WallClock
 from edge_agent.feed import Feed
 from edge_agent.process import read_process
@@ -24,7 +25,7 @@ PATIENCE_S = 20.0
 
 
 def teller(bench: Bench) -> TelemetryThread:
-    feed = Feed("s", bench.ring, "block", threading.Event())
+    feed = Feed("s", bench.ring, "block", Bell())
     feed.add(bench.slot)
     return TelemetryThread(Wire(), Topics(), "d1", "000001-ab", WallClock(), [feed], 60.0)
 

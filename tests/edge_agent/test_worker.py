@@ -6,6 +6,7 @@ from time import monotonic, sleep
 
 import pytest
 
+from edge_agent.bell import Bell
 from edge_agent.clock import WallClock
 from edge_agent.feed import Feed, Policy
 from edge_agent.ring import Ring
@@ -30,8 +31,8 @@ class Inbox:
 
 
 def run_worker(feeds: list[Feed], wanted: int) -> list[Made]:
-    wake, inbox = threading.Event(), Inbox(wanted)
-    wake.set()
+    wake, inbox = Bell(), Inbox(wanted)
+    wake.ring()
     worker = Worker(feeds, wake, inbox.give)
     worker.start()
     assert inbox.full.wait(PATIENCE_S)
@@ -62,12 +63,12 @@ def test_model_that_fails_leaves_the_others_running() -> None:
 def test_model_offered_while_nothing_comes_takes_its_place() -> None:
     feed = make_feed(1000, "block", echo(10, 10))
     (slot,) = feed.slots
-    wake = threading.Event()
+    wake = Bell()
     worker = Worker([feed], wake, lambda _made: None)
     worker.start()
     slot.offer(echo(20, 20, "2.0.0"))
     for _ in range(100):
-        wake.set()
+        wake.ring()
         if feed.drained():
             break
         threading.Event().wait(0.01)
@@ -82,7 +83,7 @@ def test_stream_that_is_held_waits_and_loses_nothing_while_others_go_on(
 ) -> None:
     feed = make_feed(1000, "block", echo(10, 10))
     other = make_feed(1000, "block", *([echo(7, 7)] if beside else []))
-    wake, holds = threading.Event(), threading.Event()
+    wake, holds = Bell(), threading.Event()
     feed.held = holds.is_set
     for each in (feed, other):
         each.put(chunk(0, 70))
@@ -93,11 +94,11 @@ def test_stream_that_is_held_waits_and_loses_nothing_while_others_go_on(
 
     worker = Worker([feed, other], wake, give)
     worker.start()
-    wake.set()
+    wake.ring()
     wait_for(other.drained, wake)
     wait_for(holds.is_set, wake)
     for _ in range(20):
-        wake.set()
+        wake.ring()
         threading.Event().wait(0.002)
     assert feed.slots[0].seq == 3
     holds.clear()
@@ -119,18 +120,18 @@ def test_slow_model_does_not_keep_a_fast_one_waiting(policy: Policy) -> None:
         return False
 
     slow, fast = make_feed(100, "drop_oldest", echo(10, 10, fails=hang)), fast_feed(policy)
-    wake, inbox = threading.Event(), Inbox(7)
+    wake, inbox = Bell(), Inbox(7)
     worker = Worker([slow, fast], wake, inbox.give)
     worker.start()
     for at in (0, 10):
         slow.put(chunk(at, 10))
         fast.put(chunk(at, 10))
-        wake.set()
+        wake.ring()
         while len(inbox.made) < 2:
             threading.Event().wait(0.01)
     assert begun.wait(PATIENCE_S)
     fast.put(chunk(20, 40))
-    wake.set()
+    wake.ring()
     while len(inbox.made) < 7:
         threading.Event().wait(0.01)
     assert [seen(m)[0] for m in inbox.made if m.stream == "fast"] == [0, 10, 20, 30, 40, 50]
@@ -149,7 +150,7 @@ def test_one_bad_moment_costs_one_window(caplog: pytest.LogCaptureFixture) -> No
     bad, given = {2, 3, 5}, list[Made]()
     feed = make_feed(1000, "block", echo(10, 10))
     (slot,) = feed.slots
-    wake = threading.Event()
+    wake = Bell()
     worker = Worker([feed], wake, give)
     worker.start()
     feed.put(chunk(0, 100))
@@ -169,13 +170,13 @@ def test_whatever_goes_wrong_with_the_windows_of_a_trial_ends_it() -> None:
 
     left: list[str] = []
     given = list[str]()
-    feed = Feed("s", Ring(1000, 1, 1000.0), "block", threading.Event())
+    feed = Feed("s", Ring(1000, 1, 1000.0), "block", Bell())
     slot = Slot("echo", "s", "boot", WallClock(), lambda _slot, _loaded, why: left.append(why))
     feed.add(slot)
     slot.offer(echo(10, 10))
     feed.take(slot)
     slot.offer(echo(10, 10, "2.0.0"), trial=True)
-    wake = threading.Event()
+    wake = Bell()
     worker = Worker([feed], wake, give)
     worker.start()
     feed.put(chunk(0, 30))
@@ -193,7 +194,7 @@ def test_model_whose_windows_cannot_be_taken_keeps_no_other_waiting(
 
     broken, good = (make_feed(1000, "block", echo(10, 10)) for _ in range(2))
     monkeypatch.setattr(broken.slots[0], "take", take)
-    wake, inbox = threading.Event(), Inbox(10)
+    wake, inbox = Bell(), Inbox(10)
     worker = Worker([broken, good], wake, inbox.give)
     worker.start()
     for feed in (broken, good):
@@ -217,7 +218,7 @@ def test_long_window_that_goes_wrong_is_not_the_last_of_its_model() -> None:
 
     slow_given: list[Made] = []
     slow = make_feed(1000, "drop_oldest", echo(10, 10, fails=last))
-    wake, inbox = threading.Event(), Inbox(2)
+    wake, inbox = Bell(), Inbox(2)
     worker = Worker([slow, fast_feed("drop_oldest")], wake, give)
     worker.start()
     slow.put(chunk(0, 10))
@@ -237,7 +238,7 @@ def test_what_ends_a_thread_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     feeds = [make_feed(1000, "block", echo(10, 10)) for _ in range(2)]
     told: list[BaseException] = []
     monkeypatch.setattr(feeds[0], "job", end)
-    wake = threading.Event()
+    wake = Bell()
     worker = Worker(feeds, wake, lambda _made: None, told.append)
     worker.start()
     wait_for(lambda: bool(told), wake)
@@ -245,17 +246,17 @@ def test_what_ends_a_thread_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [str(e) for e in told] == ["a bug"]
 
 
-def wait_for(done: Callable[[], bool], wake: threading.Event) -> None:
+def wait_for(done: Callable[[], bool], wake: Bell) -> None:
     """Wake a worker until something has happened."""
     until_s = monotonic() + PATIENCE_S
     while not done():
         assert monotonic() < until_s
-        wake.set()
+        wake.ring()
         sleep(0.01)
 
 
 def fast_feed(policy: Policy) -> Feed:
-    feed = Feed("fast", Ring(1000, 1, 1000.0), policy, threading.Event())
+    feed = Feed("fast", Ring(1000, 1, 1000.0), policy, Bell())
     slot = Slot("echo", "fast", "boot", WallClock())
     slot.late = "keep"
     slot.offer(echo(10, 10))

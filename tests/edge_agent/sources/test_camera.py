@@ -15,6 +15,7 @@ import pytest
 
 from edge_agent import source_tables as tables
 from edge_agent.assembly import make_feeds
+from edge_agent.bell import Bell
 from edge_agent.config import load_config
 from edge_agent.fit import StreamShape
 from edge_agent.ring import Chunk
@@ -323,7 +324,7 @@ def test_library_that_is_missing_is_named_with_its_extra(
 def test_memory_holds_whole_frames(tmp_path: Path, table: str, frames: int) -> None:
     source = open_camera(tmp_path, "v.avi", f"rate_hz = {FPS}\n{table}")
     loaded = load_config(tmp_path / "edge.toml")
-    feed = make_feeds(loaded, {"a": source.shape}, threading.Event())["a"]
+    feed = make_feeds(loaded, {"a": source.shape}, Bell())["a"]
     assert vars(feed)["_ring"].capacity == frames * 192
 
 
@@ -344,5 +345,5 @@ def test_memory_of_large_frames_is_bounded(tmp_path: Path) -> None:
     loaded = load_config(tmp_path / "edge.toml")
     pixels = 640 * 480
     shape = StreamShape(30.0 * pixels, NATIVE, block=pixels)
-    feed = make_feeds(loaded, {"a": shape}, threading.Event())["a"]
+    feed = make_feeds(loaded, {"a": shape}, Bell())["a"]
     assert vars(feed)["_ring"].capacity == 4 * pixels
