@@ -10,6 +10,7 @@ from typing import Final
 
 from edge_agent.feed import Feed
 from edge_agent.intake import Intake
+from edge_agent.process import wake_on_time
 from edge_agent.retry import Retry
 from edge_agent.sources.source import Source, SourceFailed, Telling
 from edge_bundle.errors import ArtifactRefused, ConfigError
@@ -63,6 +64,7 @@ class Capture:
         self._thread.join()
 
     def _run(self) -> None:
+        wake_on_time()
         retry = Retry()
         while not self._stopping.is_set():
             self._began_s = inf
@@ -109,7 +111,7 @@ class Capture:
         self._tell()
         if seconds > SHORT_S:
             return self._stopping.wait(seconds)
-        time.sleep(seconds)
+        time.sleep(max(0.0, seconds))
         return self._stopping.is_set()
 
     def _tell(self) -> None:

@@ -1,5 +1,9 @@
-"""What this process takes of the machine, and how warm that is; read from the kernel's files."""
+"""What this process takes of the machine, and how warm that is, read from the kernel's files; and
+when its threads are woken.
+"""
 
+import contextlib
+import ctypes
 import os
 import time
 from pathlib import Path
@@ -10,6 +14,8 @@ from edge_wire.messages import Process
 STATM: Final = Path("/proc/self/statm")
 THERMAL: Final = Path("/sys/class/thermal")
 MILLI: Final = 1000.0
+PR_SET_TIMERSLACK: Final = 29
+"""prctl(2)"""
 
 
 def read_process(statm: Path = STATM, thermal: Path = THERMAL) -> Process:
@@ -28,6 +34,12 @@ def read_process(statm: Path = STATM, thermal: Path = THERMAL) -> Process:
         cpu_s=round(time.process_time(), 3),
         celsius=max(_temperatures(thermal), default=None),
     )
+
+
+def wake_on_time() -> None:
+    """Let this thread be woken when it asked for, and not up to 50 µs later, with others."""
+    with contextlib.suppress(OSError, AttributeError):  # outside Linux
+        ctypes.CDLL(None).prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0)
 
 
 def _temperatures(folder: Path) -> list[float]:

@@ -1,6 +1,8 @@
 """A source's thread: what it gives arrives, and how it ended is known."""
 
+import ctypes
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -17,6 +19,8 @@ from edge_bundle.errors import RecordingRefused
 from edge_bundle.manifest import Channel
 from tests.edge_agent.echo import MS, echo, read, seen
 from tests.edge_agent.test_feed import PATIENCE_S, chunk, make_feed, work
+
+PR_GET_TIMERSLACK = 30
 
 
 class Sensor:
@@ -60,6 +64,50 @@ def test_recording_that_ends_has_been_given_whole() -> None:
     assert ending.said == [("ended", "")]
     assert [m.start for m in work(feed)] == [0, 10, 20]
     capture.stop()
+
+
+class Paced:
+    """Asks for the time between its samples, and remembers how its thread is woken."""
+
+    shape = StreamShape(1000.0, (Channel("a", "g"),))
+
+    def __init__(self, seconds: list[float]) -> None:
+        self._seconds = seconds
+        self.answers: list[bool] = []
+        self.slack_ns = -1
+
+    def chunks(self, wait: Callable[[float], bool]) -> Iterator[Chunk]:
+        self.slack_ns = ctypes.CDLL(None).prctl(PR_GET_TIMERSLACK, 0, 0, 0, 0)
+        for number, seconds in enumerate(self._seconds):
+            self.answers.append(wait(seconds))
+            yield chunk(number, 1)
+
+
+def test_source_is_woken_when_it_asked_for() -> None:
+    feed, ending = make_feed(100, "block", echo(10, 10)), Ending()
+    source = Paced([0.005, -1.0, 0.03])
+    capture = Capture(feed, source, ending)
+    began = time.monotonic()
+    capture.start()
+    assert ending.came.wait(PATIENCE_S)
+    assert time.monotonic() - began >= 0.035
+    assert source.answers == [False, False, False]
+    assert source.slack_ns == 1
+    capture.stop()
+
+
+@pytest.mark.parametrize("seconds", [0.001, PATIENCE_S])
+def test_source_that_waits_is_stopped(seconds: float) -> None:
+    feed, ending = make_feed(100, "drop_oldest", echo(10, 10)), Ending()
+    source = Paced([seconds] * 100_000)
+    capture = Capture(feed, source, ending)
+    capture.start()
+    time.sleep(0.02)
+    began = time.monotonic()
+    capture.stop()
+    assert time.monotonic() - began < 1
+    assert not any(source.answers[:-1])
+    assert ending.said == []
 
 
 def test_recording_shorter_than_a_window_says_so_when_it_ends() -> None:
