@@ -302,7 +302,8 @@ def test_budget_of_nothing_takes_what_loses_nothing(
     assert built.findings.chosen == "onnx-float"
     assert built.missed == ()
     verdicts = {c.precision: c.verdict for c in built.findings.candidates}
-    assert verdicts["int8"] in {"missed", "slower"}
+    # What speaks against it first depends on how fast it was found here.
+    assert verdicts["int8"] in {"missed", "slower", "behind"}
     assert built.findings.metric == metric
     assert built.findings.evaluations <= MOST_PASSES
     assert only_bundle(built).manifest.provenance.metric == metric
