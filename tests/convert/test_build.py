@@ -282,7 +282,14 @@ def test_board_s_latencies_decide(
 
 
 def test_jetson_takes_fp16_first_and_says_why(tmp_path: Path) -> None:
-    found = build_watch(tmp_path, target="jetson-orin").findings
+    fp16 = build_watch(tmp_path / "fp16", precision="fp16")
+    plain = build_watch(tmp_path / "float", precision="float")
+    # Else it would depend on how fast float16 is on the machine that tests.
+    times = {str(c.sha256): 80.0 for c in fp16.findings.candidates}
+    times |= {str(c.sha256): 100.0 for c in plain.findings.candidates}
+    profile = tmp_path / "orin.json"
+    profile.write_text(json.dumps({"machine": "an Orin", "latency_us": times}))
+    found = build_watch(tmp_path, target="jetson-orin", latency=str(profile)).findings
     assert found.chosen == "onnx-fp16"
     assert any("jetson-orin: fp16 comes first: " in line for line in found.explanations)
 
