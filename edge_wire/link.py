@@ -2,8 +2,9 @@
 
 Every connection is a new paho client, so that paho never carries messages over; who needs a
 message delivered keeps it until ``on_ack``. One thread per link does paho's network work, since
-nobody would notice an end of paho's own; ``Handlers`` are called on it: be quick. Who has much to
-send does that in ``Handlers.turn``, and needs no thread, and no message wakes two.
+nobody would notice an end of paho's own; ``Handlers`` are called on it: be quick. While it waits
+for the broker, whoever publishes writes to the socket, and wakes nobody: then ``turn`` is called
+there, and ``ack`` of QoS 0.
 """
 
 import logging
@@ -12,7 +13,8 @@ import select
 import socket
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from time import monotonic
 from typing import Any, Final, ParamSpec
 
@@ -55,7 +57,8 @@ class Handlers(Struct):
     message: Callable[[str, bytes, bool], None] = lambda _topic, _payload, _retained: None
     ack: Callable[[Ack], None] = lambda _ack: None
     turn: Callable[[], None] = lambda: None
-    """Called after each ``ring`` while there is a connection, and at least every ``POLL_S``."""
+    """The time to publish: after each ``ring`` while there is a connection, and at least every
+    ``POLL_S``. On the link's thread or on that of who rang, never while another handler runs."""
 
 
 class Link:
@@ -87,6 +90,14 @@ class Link:
         """Or a ring could reach whoever got the descriptor after us."""
         self._rung = False
         """Whether the thread is going to look around anyway."""
+        self._using = threading.Lock()
+        """Held by whoever reads, writes or closes the connection; none but the link's thread waits
+        for it."""
+        self._user = 0
+        """Which thread that is."""
+        self._due = False
+        """Whether its user has to take a turn, once more."""
+        self._leaving = False
         self._thread: threading.Thread | None = None
         self.problem = "not started"
         """Why there is no connection, for people."""
@@ -132,7 +143,7 @@ class Link:
         info = client.publish(message.topic, message.payload, message.qos, message.retain)
         if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
             raise self._error(paho.error_string(info.rc))
-        if threading.current_thread() is not self._thread:  # which looks when it is back
+        if self._user != threading.get_ident():  # who uses the connection is about to write
             self.ring()
         return number, info.mid
 
@@ -149,13 +160,21 @@ class Link:
             self.ring()
 
     def ring(self) -> None:
-        """Let the thread look around: at what is to be written, and in ``Handlers.turn``."""
-        if self._rung:
-            return
-        with self._bell_lock:
-            if self._bell is not None and not self._rung:
-                self._rung = True
-                self._bell.send(b"!")
+        """Let ``Handlers.turn`` be called, and what was published be written.
+
+        That is done at once where nobody is using the connection; nothing here waits.
+        """
+        if self._user == threading.get_ident():
+            self._due = True
+        elif self._using.acquire(blocking=False):
+            try:
+                self._user = threading.get_ident()
+                self._send()
+            finally:
+                self._user = 0
+                self._using.release()
+        else:
+            self._wake()
 
     def stop(self) -> None:
         """Disconnect in order, so that no will is sent, and end the thread. Safe to call twice.
@@ -163,12 +182,46 @@ class Link:
         Where a host does not even answer, the thread ends after this call, within ``CONNECT_S``.
         """
         self._stopping.set()
-        self.ring()
+        self._wake()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(LEAVE_S + 0.3)
 
     def _error(self, problem: str) -> LinkError:
         return LinkError(f"broker {self._host}:{self._port}: {problem}")
+
+    def _wake(self) -> None:
+        """Let the thread look around."""
+        if self._rung:
+            return
+        with self._bell_lock:
+            if self._bell is not None and not self._rung:
+                self._rung = True
+                self._bell.send(b"!")
+
+    def _send(self) -> None:
+        """Take a turn, and write what came of it; by another thread than the link's."""
+        if self._session is None or self._leaving:
+            return
+        client = self._session[0]
+        self._take_turn(client)
+        if self._due or client.want_write() or client.socket() is None:
+            self._wake()
+
+    def _take_turn(self, client: paho.Client) -> None:
+        self._due = False
+        if self._session and not self._leaving:
+            _tell(self._handlers.turn)
+        if client.want_write():
+            client.loop_write()
+
+    @contextmanager
+    def _use(self) -> Iterator[None]:
+        with self._using:
+            self._user = threading.get_ident()
+            try:
+                yield
+            finally:
+                self._user = 0
 
     # --- on the link's thread
 
@@ -227,45 +280,51 @@ class Link:
         except Exception as error:  # such as paho's on packets that it cannot read
             _log.exception("broker %s:%d", self._host, self._port)
             self.problem = f"{type(error).__name__}: {error}"
-        if sock := client.socket():
-            sock.close()
-        if self._session:
-            self._ready.clear()
-            self._up.clear()
-            self._session = None
-            _tell(self._handlers.disconnected)
+        with self._use():
+            if sock := client.socket():
+                sock.close()
+            if self._session:
+                self._ready.clear()
+                self._up.clear()
+                self._session = None
+                _tell(self._handlers.disconnected)
 
     def _serve(self, client: paho.Client, ear: socket.socket) -> None:
         """Do paho's reading and writing until the connection ends."""
         poll = select.poll()
         poll.register(ear, select.POLLIN)
-        deadline, leaving = monotonic() + CONNECT_S, False
+        deadline, self._leaving = monotonic() + CONNECT_S, False
         while sock := client.socket():
-            if self._stopping.is_set() and not leaving:
-                leaving, deadline = True, monotonic() + LEAVE_S
-                client.disconnect()
-            elif self._session and not leaving:
+            if self._stopping.is_set() and not self._leaving:
+                deadline = monotonic() + LEAVE_S
+                with self._use():
+                    self._leaving = True
+                    client.disconnect()
+            elif self._session and not self._leaving:
                 deadline = monotonic() + POLL_S
             left_s = deadline - monotonic()
             if left_s <= 0:
                 self.problem = f"no answer within {CONNECT_S:g} s"
                 return
-            # What TLS has decrypted already does not show in poll.
-            waiting = isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
-            writing = select.POLLOUT if client.want_write() else 0
-            poll.register(sock, select.POLLIN | writing)
+            with self._use():
+                if sock.fileno() < 0:  # it broke where another thread wrote
+                    continue
+                # What TLS has decrypted already does not show in poll.
+                waiting = isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
+                writing = select.POLLOUT if client.want_write() else 0
+                poll.register(sock, select.POLLIN | writing)
             ready = dict(poll.poll(0 if waiting else min(left_s, POLL_S) * 1000))
             if ear.fileno() in ready:
                 ear.recv(1 << 12)
             # Not after it looked around, or what came in between would wait.
             self._rung = False
-            if waiting or ready.get(sock.fileno(), 0) & ~select.POLLOUT:
-                client.loop_read()
-            if self._session and not leaving:
-                _tell(self._handlers.turn)
-            if client.want_write():
-                client.loop_write()
-            client.loop_misc()
+            with self._use():
+                if waiting or ready.get(sock.fileno(), 0) & ~select.POLLOUT:
+                    client.loop_read()
+                self._take_turn(client)
+                client.loop_misc()
+            if self._due:
+                self._wake()
 
     def _make_client(self, protocol: MQTTProtocolVersion) -> paho.Client:
         client = paho.Client(
