@@ -1,6 +1,6 @@
 """Whether the agent's memory grows: a million windows, as fast as they are taken.
 
-The real agent in a process of its own: replay, feed, worker, slot, outbox and publisher, with QoS 1
+The real agent in a process of its own: replay, feed, worker, slot, outbox and link, with QoS 1
 to a real mosquitto, and telemetry twice a second. Resident memory is read from outside whenever
 telemetry says how many windows there were. The slope is the straight line of least squares through
 the second half of the windows; the first half is for what is filled once, such as the rings.
@@ -8,8 +8,8 @@ the second half of the windows; the first half is for what is filled once, such 
 A day's worth of windows is what the stream's own rate gives: 50 Hz, a window every 50 samples,
 so one a second: 86,400. The slope is told in MiB for so many windows.
 
-As fast as possible the pipeline makes more predictions than one publisher sends. What does not fit
-the outbox is dropped and announced as lost; that path is measured too, and told as a share.
+As fast as possible the pipeline makes more predictions than the broker confirms, and waits while
+the outbox is half full. Were one dropped all the same, its share is told.
 
     python -m benchmarks.growth [--windows 1000000]
 

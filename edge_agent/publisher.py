@@ -17,9 +17,9 @@ ANNOUNCE_S: Final = 1.0
 
 
 class Publisher:
-    """Between the outbox and the link, on whose thread everything but ``stop`` is called.
+    """Between the outbox, which rings the link when it is filled, and the link.
 
-    The outbox rings the link when it is filled.
+    Everything but ``stop`` is one of the link's handlers, which calls one at a time.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Publisher:
 
     def stop(self, flush_s: float) -> None:
         """Send what is left for at most ``flush_s`` seconds, and announce the rest as lost; after
-        that nothing is sent. Called by another thread.
+        that nothing is sent. Called by any thread.
         """
         self._flush(flush_s)
         self._outbox.give_up(LossCause.STOPPED)

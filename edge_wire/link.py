@@ -98,6 +98,8 @@ class Link:
         self._due = False
         """Whether its user has to take a turn, once more."""
         self._leaving = False
+        self._broken: Exception | None = None
+        """What went wrong on another thread than the link's."""
         self._thread: threading.Thread | None = None
         self.problem = "not started"
         """Why there is no connection, for people."""
@@ -170,6 +172,9 @@ class Link:
             try:
                 self._user = threading.get_ident()
                 self._send()
+            except Exception as error:  # it is the connection's, and not of who rang
+                self._broken = error
+                self._wake()
             finally:
                 self._user = 0
                 self._using.release()
@@ -293,7 +298,7 @@ class Link:
         """Do paho's reading and writing until the connection ends."""
         poll = select.poll()
         poll.register(ear, select.POLLIN)
-        deadline, self._leaving = monotonic() + CONNECT_S, False
+        deadline, self._leaving, self._broken = monotonic() + CONNECT_S, False, None
         while sock := client.socket():
             if self._stopping.is_set() and not self._leaving:
                 deadline = monotonic() + LEAVE_S
@@ -318,6 +323,8 @@ class Link:
                 ear.recv(1 << 12)
             # Not after it looked around, or what came in between would wait.
             self._rung = False
+            if self._broken is not None:
+                raise self._broken
             with self._use():
                 if waiting or ready.get(sock.fileno(), 0) & ~select.POLLOUT:
                     client.loop_read()

@@ -19,6 +19,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from paho.mqtt import client as paho
+from paho.mqtt.enums import MQTTErrorCode
 
 from edge_wire import link as link_module
 from edge_wire.broker import Broker
@@ -400,6 +402,32 @@ def test_connection_that_breaks_where_another_thread_writes_comes_back(
         sender.link.stop()
     assert sender.told[:4] == ["connected", "sent 0", "disconnected", "connected"]
     assert sender.clashes == 0
+
+
+def test_what_goes_wrong_where_another_thread_writes_is_the_connection_s(
+    shared_broker: RunningBroker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(link_module, "POLL_S", PATIENCE_S)  # nobody looks around by himself
+    write, here = paho.Client.loop_write, threading.current_thread()
+    failed: list[None] = []
+
+    def loop_write(client: paho.Client) -> MQTTErrorCode:
+        if threading.current_thread() is here and not failed:
+            failed.append(None)
+            raise RuntimeError("paho cannot")
+        return write(client)
+
+    monkeypatch.setattr(paho.Client, "loop_write", loop_write)
+    sender = Sender(shared_broker.url, 0, 1)
+    sender.link.start()
+    sender.link.wait(PATIENCE_S)
+    time.sleep(0.05)  # its thread waits for the broker
+    sender.waiting.append(0)
+    sender.link.ring()
+    eventually(lambda: sender.told == ["connected", "sent 0", "disconnected", "connected"])
+    sender.link.stop()
+    assert failed
+    assert "RuntimeError: paho cannot" in caplog.text
 
 
 def test_whoever_rings_is_heard(
