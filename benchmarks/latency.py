@@ -2,11 +2,11 @@
 
 A window ends with its newest sample. The clock runs from when that sample was due until a
 subscriber on the same machine has the prediction: the wake-up of the source, both threads of the
-pipeline, the publisher, the link, mosquitto and the subscriber are all in it; what the model itself
-took (``lat_ms.infer``) is taken off. A prediction says when its window ended in whole
-milliseconds. So the recording is replayed 0.07 % too fast, and the ends, a straight line, wander
-through all fractions of a millisecond: the mean of the cut-off times and half a millisecond is
-where the line is, to some 10 microseconds.
+pipeline, the link, mosquitto and the subscriber are all in it; what the model itself took
+(``lat_ms.infer``) is taken off. A prediction says when its window ended in whole milliseconds. So
+the recording is replayed 0.07 % too fast, and the ends, a straight line, wander through all
+fractions of a millisecond: the mean of the cut-off times and half a millisecond is where the line
+is, to some 10 microseconds.
 
     python -m benchmarks.latency [--seconds 60]
 
