@@ -148,6 +148,35 @@ def test_source_that_fails_says_why_and_is_tried_again(error: Exception, detail:
     capture.stop()  # does not wait for the next try
 
 
+class Absent(Sensor):
+    """Is never there; remembers when it was looked for."""
+
+    def __init__(self) -> None:
+        super().__init__([])
+        self.tried_s: list[float] = []
+
+    def chunks(self, _wait: Callable[[float], bool]) -> Iterator[Chunk]:
+        self.tried_s.append(time.monotonic())
+        raise OSError("unplugged")
+
+
+def test_source_that_stays_away_is_looked_for_at_longer_and_longer_times(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(retry, "FIRST_S", 0.02)
+    monkeypatch.setattr(retry, "JITTER", 0.0)
+    source = Absent()
+    capture = Capture(make_feed(100, "block"), source, Ending())
+    capture.start()
+    deadline = time.monotonic() + PATIENCE_S
+    while len(source.tried_s) < 5 and time.monotonic() < deadline:
+        time.sleep(0.005)
+    capture.stop()
+    waited_s = np.diff(source.tried_s[:5])
+    assert len(waited_s) == 4
+    assert all(waited_s >= [0.02, 0.04, 0.08, 0.16])
+
+
 def test_source_that_cannot_be_used_is_not_tried_again() -> None:
     ending = Ending()
     capture = Capture(make_feed(100, "block"), Sensor([], RecordingRefused("no sample")), ending)

@@ -3,6 +3,7 @@
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edge_agent.bell import Bell
@@ -10,10 +11,10 @@ from edge_agent.clock import WallClock
 from edge_agent.feed import Feed
 from edge_agent.process import read_process
 from edge_agent.telemetry import TelemetryThread
-from edge_bundle.drift import Drift, ScoreChanges
+from edge_bundle.drift import BATCH, LEARNED, PSI_DRIFTED, Drift, ScoreChanges, StabilityIndex
 from edge_wire.broker import Broker
 from edge_wire.link import Handlers, Link
-from edge_wire.messages import StreamFigures, Telemetry, decode, encode
+from edge_wire.messages import DriftReport, StreamFigures, Telemetry, decode, encode
 from edge_wire.topics import Topics
 from tests.brokers import RunningBroker
 from tests.edge_agent.echo import Bench, echo
@@ -60,6 +61,52 @@ def test_samples_are_counted_where_no_window_is_whole() -> None:
     told = telling.describe()
     assert told.streams == {"s": StreamFigures(samples=180, lost=40, breaks=20)}
     assert told.models["echo"].windows == 0
+
+
+def test_drift_of_what_a_model_sees_is_told() -> None:
+    loaded = echo(10, 10)
+    # Its windows were built on samples between 0 and 640, as many of each.
+    index = StabilityIndex(np.arange(64.0, 640.0, 64.0).reshape(1, 9), np.full((1, 10), 64))
+    loaded.drift = Drift(("a",), index, ScoreChanges())
+    bench = Bench(loaded=loaded)
+    telling = teller(bench)
+
+    def push(count: int) -> DriftReport:
+        bench.push(count)  # each sample's value is its number
+        bench.work()
+        drift = telling.describe().models["echo"].drift
+        assert drift is not None
+        return drift
+
+    assert push(600).psi is None  # too few to say
+    as_built = push(60)
+    assert as_built.psi is not None
+    assert as_built.psi < 0.01
+    assert (as_built.channel, as_built.drifted) == ("a", False)
+    above = push(1280)
+    assert above.psi is not None
+    assert above.psi > PSI_DRIFTED
+    assert (above.channel, above.drifted) == ("a", True)
+
+
+def test_drift_of_how_sure_a_model_is_is_told() -> None:
+    loaded = echo(10, 10)
+    loaded.drift = Drift(("a",), None, ScoreChanges())
+    bench = Bench(loaded=loaded)
+    telling = teller(bench)
+    told = []
+    for _ in range(60):  # the scores are the samples, which grow: surer and surer
+        bench.push(BATCH * 10)
+        bench.work()
+        told.append(telling.describe().models["echo"].drift)
+    statistics = [drift.score_statistic for drift in told if drift is not None]
+    assert len(statistics) == 60
+    assert statistics[LEARNED - 2] == 0.0
+    assert max(statistics) > 1.0
+    assert told[0] is not None
+    assert not told[0].drifted
+    assert told[-1] is not None
+    assert told[-1].drifted
 
 
 def test_drift_is_told_and_nothing_is_where_nothing_runs() -> None:
