@@ -20,7 +20,7 @@ import msgspec
 
 from benchmarks.real_models.bench import Bench
 from benchmarks.real_models.face import face
-from benchmarks.real_models.motion import har_mlp, magic_wand, watch_mlp
+from benchmarks.real_models.motion import har_mlp, imu_clocks, magic_wand, watch_mlp
 from benchmarks.real_models.speech import kws, micro_speech, silero_vad
 from benchmarks.real_models.temperature import machine_temperature
 from benchmarks.real_models.toycar import toycar
@@ -35,6 +35,7 @@ PROOFS = {
         silero_vad,
         toycar,
         magic_wand,
+        imu_clocks,
         har_mlp,
         watch_mlp,
         face,

@@ -16,6 +16,8 @@ HAR = {
     "v4_int8": 0.946,
 }
 """On people whom no version was trained on, s08 and s09."""
+CUT = 50
+"""Samples cut out of the middle of a recording: half a second."""
 SHARE = 0.75
 """Of a window's samples that must have one label, for the window to be judged by it."""
 UNSEEN = (6, 7)
@@ -30,6 +32,31 @@ def magic_wand(bench: Bench) -> None:
         right = made.decision.label == gesture
         name = f"magic_wand: {gesture}"
         bench.near(name, made.decision.score if right else 0.0, score, 0.005)
+
+
+def imu_clocks(bench: Bench) -> None:
+    """Compare what is told of the clocks of phones and watches, and of a gap cut into each file.
+
+    Their steps of up to 154 ms at 100 Hz are made up for by bursts: nothing is missing.
+    """
+    files = sorted((bench.recordings / "imu_geotec").glob("s*/*.csv"))
+    twice = same = lost = 0
+    found = []
+    for file in files:
+        header, *rows = file.read_text().splitlines()
+        at = header.split(",").index("timestamp")
+        times_ms = np.array([float(row.split(",")[at]) for row in rows])
+        same += int((np.diff(times_ms) == 0).sum())
+        (whole,) = read_recordings(str(file), None)
+        twice += whole.timing.duplicates
+        lost += whole.timing.lost
+        middle, gapped = len(rows) // 2, bench.folder / "gapped.csv"
+        gapped.write_text("\n".join([header, *rows[:middle], *rows[middle + CUT :]]))
+        found.append(read_recordings(str(gapped), None)[0].timing.lost)
+    bench.near(f"imu_geotec: stamps twice in {len(files)} files", twice, same, 0)
+    bench.near("imu_geotec: samples lost", lost, 0, 0)
+    bench.near(f"imu_geotec: lost where {CUT} were cut, least", min(found), CUT, 1)
+    bench.near(f"imu_geotec: lost where {CUT} were cut, most", max(found), CUT, 1)
 
 
 def har_mlp(bench: Bench) -> None:
