@@ -5,8 +5,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import msgspec
 import pytest
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
@@ -14,17 +15,31 @@ from paho.mqtt.enums import CallbackAPIVersion
 from edge_agent.replay import Replay
 from edge_agent.store import Store
 from edge_bundle.archive import Bundle, write_bundle
-from edge_bundle.decision.rules import Score
+from edge_bundle.decision.rules import Classification, Events, Score
 from edge_bundle.features.steps import MicroFrontend
 from edge_bundle.golden import pack_golden
 from edge_bundle.inference import Inference
 from edge_bundle.manifest import Channel, Stream
 from edge_bundle.recording import read_recordings
 from edge_bundle.runtimes.loader import load_model
-from edge_wire.messages import Info, ModelInfo, Prediction, Telemetry, decode
+from edge_bundle.window import window_starts
+from edge_wire.messages import (
+    Availability,
+    CaptureFigures,
+    Event,
+    Info,
+    Loss,
+    ModelInfo,
+    Prediction,
+    Reported,
+    State,
+    Telemetry,
+    decode,
+    encode,
+)
 from tests.brokers import RunningBroker
 from tests.edge_agent.whole_agent import Agent
-from tests.edge_bundle.bundles import RECORDING, STREAM, WAKE_WORD, prepared_manifest
+from tests.edge_bundle.bundles import LABELS, RECORDING, STREAM, WAKE_WORD, prepared_manifest
 from tests.simulators.operator import MODEL_2, Operator, make_release, prove
 
 T = TypeVar("T")
@@ -159,3 +174,110 @@ def test_each_of_three_models_on_two_streams_says_all_that_it_says_alone(
             s: sum(len(r.samples) for r in read_recordings(f, None)) for s, f in recordings.items()
         }
         assert {n: s.samples for n, s in told.streams.items()} == samples
+
+
+# --- windows for retraining
+
+WINDOWS = {
+    w.tobytes()
+    for r in read_recordings(RECORDING, STREAM)
+    for w in (r.samples[i : i + STREAM.window] for i in window_starts(len(r.samples), 100, 50))
+}
+WINDOW_BYTES = 4 * STREAM.window * len(STREAM.channels)
+QUOTA = 100_000
+ENOUGH = 130
+"""Windows: two batches of those that are written together, three times what the quota takes."""
+MESSAGES: dict[str, Any] = {
+    "pred": Prediction,
+    "event": Event,
+    "state": State,
+    "info": Info,
+    "reported": Reported,
+    "telemetry": Telemetry,
+    "loss": Loss,
+}
+"""By kind of topic: all that a device says in JSON while nothing is fetched."""
+
+
+@pytest.fixture(scope="module")
+def watch(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    rule = Classification(LABELS, output="probabilities", events=Events(debounce=2))
+    return make_release(tmp_path_factory.mktemp("release"), "1.0.0", decision=rule)
+
+
+def holds_a_window(data: bytes) -> bool:
+    """Tell whether bytes are, in part, the beginning of a window that the model was shown."""
+    return any(window[:48] in data for window in WINDOWS)
+
+
+def files_with_windows(folder: Path, bundle: Bundle) -> set[Path]:
+    """Return the files that hold windows; a bundle has its golden ones."""
+    files = {f: f.read_bytes() for f in folder.rglob("*") if f.is_file()}
+    golden = bundle.path.read_bytes()
+    return {f for f, data in files.items() if data != golden and holds_a_window(data)}
+
+
+def assert_only_the_contract(ears: Ears, operator: Operator) -> None:
+    """Check that every topic and every field heard is known, and that no window is among them."""
+    kinds = set()
+    for topic, payload in ears.heard:
+        device, kind = operator.topics.read_device(topic)
+        assert device == "d1"
+        kinds.add(kind)
+        assert len(payload) < WINDOW_BYTES
+        assert not holds_a_window(payload)
+        if kind == "availability":
+            assert payload.decode() in set(Availability)
+        else:
+            known = encode(decode(payload, MESSAGES[kind]))
+            assert msgspec.json.decode(payload) == msgspec.json.decode(known)
+    assert kinds - {"loss"} == {*MESSAGES, "availability"} - {"loss"}
+
+
+def test_windows_that_are_kept_fill_the_quota_and_nothing_of_them_is_published(
+    broker: RunningBroker, watch: Bundle, tmp_path: Path
+) -> None:
+    operator, kept = Operator(broker.url), tmp_path / "kept"
+    more = f'[capture]\npath = "kept"\nmax_bytes = {QUOTA}\nuncertain_below = 1\n'
+    more += "per_minute = 1e6\n[telemetry]\nevery_s = 0.1"
+    config = operator.enrol(tmp_path, factor=200.0, runs=watch, more=more)
+
+    def written() -> list[CaptureFigures]:
+        told = [t.capture for t in ears.of(Telemetry, "/telemetry")]
+        assert None not in told
+        return [c for c in told if c is not None and c.windows >= ENOUGH]
+
+    with hearing_all(broker) as ears:
+        with Agent(config):
+            ears.wait_for(lambda: bool(written()))
+        ears.wait_for(lambda: ears.heard[-1][1] == b"stopped")
+    assert_only_the_contract(ears, operator)
+    assert {c.error for c in written()} == {""}
+    assert all(QUOTA // 2 < c.bytes <= QUOTA for c in written())
+
+    files = set(kept.iterdir())
+    assert files_with_windows(tmp_path, watch) == files
+    assert QUOTA // 2 < sum(f.stat().st_size for f in files) <= QUOTA
+    recordings = [r.samples for f in files for r in read_recordings(f, STREAM)]
+    assert {samples.tobytes() for samples in recordings} <= WINDOWS
+
+
+def test_no_window_is_kept_where_the_configuration_has_no_capture(
+    embedded: RunningBroker, watch: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # what is written by no path of the configuration is found too
+    operator = Operator(embedded.url)
+    more = "[telemetry]\nevery_s = 0.1"
+    config = operator.enrol(tmp_path, factor=200.0, runs=watch, more=more)
+
+    def seen_enough() -> bool:
+        told = ears.of(Telemetry, "/telemetry")
+        return bool(told) and told[-1].models["watch"].windows >= ENOUGH
+
+    with hearing_all(embedded) as ears:
+        with Agent(config):
+            ears.wait_for(seen_enough)
+        ears.wait_for(lambda: ears.heard[-1][1] == b"stopped")
+    assert_only_the_contract(ears, operator)
+    assert {t.capture for t in ears.of(Telemetry, "/telemetry")} == {None}
+    assert files_with_windows(tmp_path, watch) == set()
