@@ -184,9 +184,8 @@ def test_prediction_of_a_regression_has_every_value_with_its_name_and_unit() -> 
 
 def test_prediction_of_a_detection_has_the_boxes_it_is_sure_of() -> None:
     bench = Bench(loaded_detector())
-    box = np.array([[0.125], [0.25], [0.5], [0.75]], np.float32)
-    for samples in (box, box / 2):
-        bench.feed(samples)
+    for box in ([0.125, 0.25, 0.5, 0.75], [0.0625, 0.125, 0.25, 0.375]):
+        bench.feed(np.array(box, np.float32).reshape(WINDOW, 1))
     first, second = bench.predictions
     assert first.boxes == [("face", 0.75, 0.125, 0.25, 0.5, 0.75)]
     assert second.boxes == [("face", 0.75, 0.0625, 0.125, 0.25, 0.375)]
