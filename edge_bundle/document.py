@@ -130,10 +130,12 @@ def _check_stream(manifest: Manifest, stream: Stream) -> None:
         given = form_after(manifest.features, stream.form)
     except ValueError as error:
         raise BundleRefused(f"manifest.json: {error}") from None
-    if _size(manifest.tensors.inputs[manifest.window_input]) != given.rows * given.columns:
+    values = given.rows * given.columns
+    if _size(manifest.tensors.inputs[manifest.window_input]) != values:
+        what = "features: a window becomes" if manifest.features else "stream: a window is"
         raise BundleRefused(
-            f"manifest.json: stream: windows of {given.rows} x {given.columns} give "
-            f"{given.rows * given.columns} values, the model takes {_inputs(manifest.tensors)}"
+            f"manifest.json: {what} {given.rows} x {given.columns} = {values} values, the model "
+            f"takes {_inputs(manifest.tensors)}"
         )
 
 

@@ -1,6 +1,6 @@
 """WAV files: a header that is not trusted, and samples as fractions of full scale.
 
-PCM of 8, 16, 24 and 32 bits and 32-bit float, any number of channels, plain or
+PCM of 8, 16, 24 and 32 bits and 32-bit float, 1 to 64 channels, plain or
 WAVE_FORMAT_EXTENSIBLE. Source: Microsoft, "Multimedia Programming Interface and Data
 Specifications 1.0" (RIFF), and mmreg.h.
 """

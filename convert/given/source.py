@@ -120,9 +120,10 @@ def check_input(source: Source, spec: Spec) -> None:
     given = form.rows, form.columns
     takes = prod(source.input.shape)
     if takes != prod(given):
+        are = "the features of a window" if spec.features else "the stream's windows"
         raise ModelRefused(
             f"{source.path}: input {source.input.name} takes {show_shape(source.input.shape)} = "
-            f"{takes} values, the stream's windows are {show_shape(given)} = {prod(given)} values"
+            f"{takes} values, {are} are {show_shape(given)} = {prod(given)} values"
         )
 
 

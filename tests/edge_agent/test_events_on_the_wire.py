@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,15 @@ class Ears:
         else:
             self.states.append(msgspec.json.decode(message.payload, type=State))
 
+    def of(self, event: str) -> list[Event]:
+        """Return what was said of one event, without repetitions by the broker."""
+        return list({e.n: e for e in self.events if e.id == event}.values())
+
+    def lived(self) -> set[str]:
+        """Return the ids of events that began, went on and ended."""
+        kinds = {(e.id, e.kind) for e in self.events}
+        return {i for i, _ in kinds if {(i, k) for k in ("new", "update", "end")} <= kinds}
+
     def open_events(self) -> set[str]:
         """Return the ids of events that began and did not end."""
         began = {e.id for e in self.events if e.kind == "new"}
@@ -83,9 +93,8 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    rule = Classification(
-        LABELS, output="probabilities", events=Events(debounce=2), predictions="changes"
-    )
+    events = Events(debounce=2, update_s=2.0)
+    rule = Classification(LABELS, output="probabilities", events=events, predictions="changes")
     return make_release(tmp_path_factory.mktemp("release"), "1.0.0", decision=rule)
 
 
@@ -97,7 +106,7 @@ def test_events_reach_who_listens_and_the_state_whoever_comes_later(
         config = operator.enrol(tmp_path, model=f'bundle = "{bundle.path}"')
         with listening(broker, root) as ears:
             with Agent(config) as agent:
-                eventually(lambda: len(ears.events) > 8)
+                eventually(lambda: len(ears.events) > 8 and ears.lived())
                 with listening(broker, root) as late:
                     eventually(lambda: late.states)
                     assert set(late.retained) == {"state"}
@@ -106,6 +115,13 @@ def test_events_reach_who_listens_and_the_state_whoever_comes_later(
             assert ears.retained == []
             numbers = [e.n for e in ears.events]
             assert list(dict.fromkeys(numbers)) == list(range(len(set(numbers))))
+            told = ears.of(next(iter(ears.lived())))
+            assert [e.kind for e in told] == ["new", *["update"] * (len(told) - 2), "end"]
+            assert [e.n for e in told] == list(range(told[0].n, told[0].n + len(told)))
+            durations = [e.duration_ms for e in told]
+            assert durations == sorted(durations)
+            assert all(b - a > 1999 for a, b in pairwise(durations[:-1])), "every two seconds"
+            assert {(e.start, e.label) for e in told} == {(told[0].start, told[0].label)}
             assert {e.cause for e in ears.events if e.kind == "end"} <= {"over", "gap", "stopped"}
         eventually(lambda: operator.seen().availability[-1:] == ["stopped"])
         assert operator.seen().missing(agent.boot) == set(), "what is not published is no loss"

@@ -2,6 +2,7 @@
 
 import pkgutil
 import resource
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,11 +11,22 @@ import pytest
 
 import edge_agent
 from edge_bundle import VERSION
+from tests.brokers import RunningBroker
 from tests.edge_bundle.bundles import RECORDING, write_small_bundle
-from tests.simulators.operator import Operator
+from tests.simulators.operator import Operator, make_release
 
 ROOT = Path(__file__).parents[2]
-HEAVY = {
+SENSORS = {
+    "serial",
+    "smbus2",
+    "sounddevice",
+    "cv2",
+    "picamera2",
+    "psutil",
+    "pymicro_features",
+}
+"""Libraries of the extras that one kind of source or one feature needs."""
+HEAVY = SENSORS | {
     "onnx",
     "onnxruntime",
     "ai_edge_litert",
@@ -24,6 +36,8 @@ HEAVY = {
     "pandas",
     "sklearn",
     "rich",
+    "scipy",
+    "librosa",
 }
 
 
@@ -69,6 +83,30 @@ def test_start_loads_nothing_that_only_a_person_an_update_or_a_refusal_needs(
     loaded = loaded_by(code)
     assert "msgspec" in loaded
     assert not needless & loaded
+
+
+def test_agent_that_replays_loads_no_library_of_a_sensor(
+    embedded: RunningBroker, tmp_path: Path
+) -> None:
+    with Operator(embedded.url) as operator:
+        config = operator.enrol(tmp_path, runs=make_release(tmp_path, "1.0.0"))
+        code = (
+            "import sys\nfrom pathlib import Path\nfrom edge_agent.launch import launch\n"
+            f"launch(Path({str(config)!r}))\nprint(*sys.modules)"
+        )
+        agent = subprocess.Popen(
+            [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        )
+        try:
+            operator.wait_for_more(3)
+            agent.send_signal(signal.SIGTERM)
+            loaded = {name.partition(".")[0] for name in agent.communicate(timeout=60)[0].split()}
+        finally:
+            agent.kill()
+            agent.wait()
+    assert agent.returncode == 0
+    assert "onnxruntime" in loaded
+    assert not SENSORS & loaded
 
 
 def test_help_takes_less_than_a_third_of_a_second() -> None:

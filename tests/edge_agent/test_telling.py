@@ -19,6 +19,7 @@ from edge_agent.telling import Note
 from edge_bundle.archive import Bundle
 from edge_bundle.decision.rules import (
     Classification,
+    Detection,
     Events,
     Every,
     Quantity,
@@ -28,6 +29,7 @@ from edge_bundle.decision.rules import (
 )
 from edge_bundle.inference import Inference
 from edge_bundle.manifest import Channel, Stream, Tensor, Tensors
+from edge_bundle.tensor import Array, Float32Array, TensorSpec
 from edge_wire.messages import Event, Prediction, State
 from tests.edge_agent.echo import MS, RATE_HZ, EchoModel
 from tests.edge_bundle.bundles import watch_manifest
@@ -49,6 +51,40 @@ def loaded(version: str = "1.0.0", decision: Rule | None = None, **rule: Any) ->
     )
     bundle = Bundle(Path("echo.bundle"), f"{version:0<64}", 1, manifest)
     return Loaded(bundle, Inference(manifest, EchoModel(WINDOW, lambda _call: False)))
+
+
+class BoxModel(EchoModel):
+    """Gives the four samples of its window as a box, and one that nobody is sure of."""
+
+    def __init__(self) -> None:
+        super().__init__(WINDOW, lambda _call: False)
+        self.outputs = (
+            TensorSpec("boxes", (1, 2, 4), "float32"),
+            TensorSpec("scores", (1, 2, 1), "float32"),
+        )
+        self._boxes = np.zeros((1, 2, 4), np.float32)
+        self._scores = np.array([[[0.25], [0.75]]], np.float32)
+
+    def invoke(self) -> None:
+        self._boxes[0, 1] = self._input[0]
+
+    def output(self, index: int) -> Array:
+        return (self._boxes, self._scores)[index]
+
+
+def loaded_detector() -> Loaded:
+    """Return a detector of faces whose window is the box that it finds."""
+    model = BoxModel()
+    manifest = watch_manifest(
+        name="echo",
+        tensors=Tensors(
+            inputs=(Tensor("X", (1, WINDOW), "float32"),),
+            outputs=tuple(Tensor(o.name, o.shape, "float32") for o in model.outputs),
+        ),
+        stream=Stream(rate_hz=RATE_HZ, channels=(Channel("a", "g"),), window=WINDOW, hop=WINDOW),
+        decision=Detection(("face",), "boxes", "scores"),
+    )
+    return Loaded(Bundle(Path("echo.bundle"), "1" * 64, 1, manifest), Inference(manifest, model))
 
 
 class Bench:
@@ -75,6 +111,10 @@ class Bench:
         """Feed a window with these values."""
         window = np.zeros((WINDOW, 1), np.float32)
         window[0], window[-1] = first, last
+        self.feed(window, restart, lost)
+
+    def feed(self, window: Float32Array, restart: bool = False, lost: int = 0) -> None:
+        """Feed a window, float32 [4, 1]."""
         end_ns = int((self.ring.head + self.ring.lost + lost + WINDOW) * self.ring.period_ns)
         self.ring.append(Chunk(window, end_ns, restart=restart, lost=lost))
         assert self.slot.take(self.ring)
@@ -130,6 +170,27 @@ def test_without_events_in_the_bundle_nothing_but_predictions_is_told() -> None:
     assert (bench.notes, bench.slot.end(), len(bench.predictions)) == ([], (), 3)
     assert b"values" not in bench.made[0].payload
     assert b"boxes" not in bench.made[0].payload
+
+
+def test_prediction_of_a_regression_has_every_value_with_its_name_and_unit() -> None:
+    rule = Regression((Quantity("water", "°C", high=60.0), Quantity("flow", "l/min")))
+    bench = Bench(loaded(decision=rule))
+    bench.measure(61.5, 0.25)
+    (prediction,) = bench.predictions
+    assert prediction.values == [("water", 61.5, "°C"), ("flow", 0.25, "l/min")]
+    assert (prediction.label, prediction.score) == ("high", 61.5)
+    assert b"boxes" not in bench.made[0].payload
+
+
+def test_prediction_of_a_detection_has_the_boxes_it_is_sure_of() -> None:
+    bench = Bench(loaded_detector())
+    for box in ([0.125, 0.25, 0.5, 0.75], [0.0625, 0.125, 0.25, 0.375]):
+        bench.feed(np.array(box, np.float32).reshape(WINDOW, 1))
+    first, second = bench.predictions
+    assert first.boxes == [("face", 0.75, 0.125, 0.25, 0.5, 0.75)]
+    assert second.boxes == [("face", 0.75, 0.0625, 0.125, 0.25, 0.375)]
+    assert (first.label, first.score) == ("face", 0.75)
+    assert b"values" not in bench.made[0].payload
 
 
 def test_an_event_says_when_it_began_by_which_model_and_why_it_ended() -> None:

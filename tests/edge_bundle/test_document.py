@@ -24,7 +24,7 @@ from edge_bundle.decision.rules import (
 from edge_bundle.document import MAX_MANIFEST_BYTES, decode, encode
 from edge_bundle.errors import BundleRefused
 from edge_bundle.features.form import MAX_VALUES
-from edge_bundle.features.steps import Standardise
+from edge_bundle.features.steps import Standardise, Statistics
 from edge_bundle.manifest import (
     PREPARED,
     Channel,
@@ -171,7 +171,11 @@ DECISION = Classification(LABELS, output="probabilities")
         ),
         (
             watch_manifest(stream=msgspec.structs.replace(STREAM, window=99)),
-            "stream: windows of 99 x 6 give 594 values, the model takes X 1x600",
+            "stream: a window is 99 x 6 = 594 values, the model takes X 1x600",
+        ),
+        (
+            watch_manifest(features=(Statistics(("mean", "rms")),)),
+            "features: a window becomes 1 x 12 = 12 values, the model takes X 1x600",
         ),
         (
             watch_manifest(tensors=Tensors(TENSORS.inputs * 2, TENSORS.outputs)),

@@ -16,7 +16,7 @@ from tests.edge_bundle.bundles import WAKE_WORD, prepared_manifest
 CLIP = WAKE_WORD.with_suffix(".wav")
 CUTOFF, AVERAGED = 0.97, 5
 """Of hey_jarvis.json: the mean of so many scores that is a detection."""
-STREAM = Stream(16000.0, (Channel("sound", "full scale"),), window=800, hop=480)
+STREAM = Stream(16000.0, (Channel("sound", "1"),), window=800, hop=480)
 """Three frames of 30 ms, 10 ms apart, each time three new ones."""
 QUIET_BEFORE, QUIET_AFTER = 8000, 8000
 

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import onnx
 import pytest
@@ -14,6 +15,7 @@ from convert.given.source import check_input, choose_outputs, first_line, read_o
 from convert.given.spec import EMPTY, Spec, SpecFile, read_spec
 from edge_bundle.decision.rules import Classification
 from edge_bundle.errors import ConfigError, ModelRefused
+from edge_bundle.features.steps import Statistics
 from edge_bundle.tensor import TensorSpec
 from tests.convert.example import MODEL, SPEC, save_small
 
@@ -229,6 +231,11 @@ def test_stream_of_another_size_than_the_model_takes(tmp_path: Path) -> None:
     check_input(small, Spec())
     with pytest.raises(ModelRefused, match=r"x takes 1x6 = 6 values, .* are 100x6 = 600 values"):
         check_input(small, spec)
+    means = msgspec.structs.replace(spec, features=(Statistics(("mean",)),))
+    check_input(small, means)
+    more = msgspec.structs.replace(spec, features=(Statistics(("mean", "rms")),))
+    with pytest.raises(ModelRefused, match=r"x takes 1x6 .*features of a window are 1x12 = 12 val"):
+        check_input(small, more)
 
 
 def test_outputs_are_what_the_decision_reads_or_all(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import sys
 import threading
 import time
+import wave
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +19,9 @@ from edge_agent.sources.microphone import Intake
 from edge_agent.sources.source import Source, SourceFailed
 from edge_bundle.errors import ConfigError
 from edge_bundle.manifest import Channel
+from edge_bundle.sound import read_sound
 from tests.edge_agent.sources.given import Stop, open_table, running, take
+from tests.edge_bundle.bundles import WAKE_WORD
 
 RATE = 16000
 MS = 1_000_000
@@ -117,6 +120,25 @@ def test_sound_arrives_whole_between_minus_one_and_one(tmp_path: Path, card: Car
         "dtype": "int16",
     }
     assert card.closed == 1
+
+
+@pytest.mark.parametrize("block_ms", [10, 32, 100])
+def test_recording_that_is_played_to_it_arrives_as_replay_reads_it(
+    tmp_path: Path, card: Card, block_ms: int
+) -> None:
+    file = WAKE_WORD.with_suffix(".wav")
+    with wave.open(str(file)) as clip:
+        assert (clip.getframerate(), clip.getnchannels(), clip.getsampwidth()) == (RATE, 1, 2)
+        codes = np.frombuffer(clip.readframes(clip.getnframes()), "<i2").reshape(-1, 1)
+    block = RATE * block_ms // 1000
+    whole = len(codes) // block * block
+    card.sound = np.asarray(codes[:whole], np.int16)
+    with running(open_microphone(tmp_path, f"block_ms = {block_ms}\n")) as chunks:
+        got = take(chunks, whole)
+    assert {len(c.samples) for c in got} == {block}
+    assert [c.lost for c in got] == [0] * len(got)
+    samples = np.concatenate([c.samples for c in got])
+    assert samples.tobytes() == read_sound(file, "", {"1"}, None).samples[:whole].tobytes()
 
 
 def test_codes_of_two_channels_stay_codes_where_the_channels_say_so(

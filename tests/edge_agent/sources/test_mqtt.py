@@ -133,13 +133,33 @@ def test_messages_are_samples_and_wrong_ones_are_counted_and_are_gaps(
     assert listening.failed == []
 
 
-def test_raw_samples_and_senders_times(
-    broker: RunningBroker, say: Callable[..., None], tmp_path: Path
+@pytest.mark.parametrize(
+    ("form", "code", "numbers"),
+    [("int16", "<i2", [2, 4, -32768, 32767]), ("float32", "<f4", [0.5, -3e9, 1e-6, 2.0])],
+)
+def test_raw_samples_are_little_endian_one_after_another(
+    broker: RunningBroker,
+    say: Callable[..., None],
+    tmp_path: Path,
+    form: str,
+    code: str,
+    numbers: list[float],
 ) -> None:
-    raw = open_mqtt(tmp_path, broker.port, 'format = "int16"\nscale = 0.5')
-    with Listening(raw) as listening:
-        heard(listening, say, np.array([2, 4], "<i2").tobytes())
-        assert listening.samples[0] == [1.0, 2.0]
+    source = open_mqtt(tmp_path, broker.port, f'format = "{form}"\nscale = 0.5')
+    with Listening(source) as listening:
+        heard(listening, say, np.zeros(2, code).tobytes())
+        began = len(listening.chunks)
+        say(np.array(numbers, code).tobytes()[:-1])
+        say(np.array(numbers, code).tobytes())
+        until(lambda: any(len(c.samples) == 2 for c in listening.chunks[began:]))
+        samples = listening.chunks[-1].samples
+        assert samples.dtype == np.float32
+        assert samples.tolist() == (np.array(numbers, np.float32) / 2).reshape(2, 2).tolist()
+        assert listening.chunks[-1].restart, "what is no whole number of samples is a gap"
+    assert source.problems().startswith("1 messages ")
+
+
+def test_senders_times(broker: RunningBroker, say: Callable[..., None], tmp_path: Path) -> None:
     text = 'paths = ["$.v"]\ntime = {path = "$.t", unit = "ms"}'
     with Listening(open_mqtt(tmp_path, broker.port, text)) as listening:
         heard(listening, say, '{"t": 5000, "v": [0, 0]}')

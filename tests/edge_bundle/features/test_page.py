@@ -8,8 +8,10 @@ import pytest
 
 from convert.given.spec import read_spec
 from edge_bundle.features.steps import Composite, Form, Single, form_after
+from edge_bundle.sound import WAV_UNITS
 
-PAGE = (Path(__file__).parents[3] / "docs" / "features.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[3]
+PAGE = (ROOT / "docs" / "features.md").read_text(encoding="utf-8")
 SPECS = re.findall(r"^```toml\n(\[stream\].*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
 
 
@@ -37,3 +39,14 @@ def test_specs_are_read_and_give_what_the_page_says(
     assert spec.stream is not None
     form: Form = form_after(spec.features, spec.stream.form)
     assert (form.rows, form.columns) == after
+
+
+def test_keyword_spotting_is_the_spec_that_the_real_model_was_measured_with(tmp_path: Path) -> None:
+    file = tmp_path / "s.toml"
+    file.write_text(SPECS[0])
+    shown = read_spec(file).spec
+    measured = read_spec(ROOT / "benchmarks" / "real_models" / "kws.toml").spec
+    assert (shown.stream, shown.features) == (measured.stream, measured.features)
+    assert shown.decision == measured.decision
+    assert shown.stream is not None
+    assert {c.unit for c in shown.stream.channels} <= WAV_UNITS.keys()
