@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests.parts import require
+
 READY_S = 10.0
 MAX_PAYLOAD_BYTES = 1 << 20
 PORTS = range(12_000, 32_000)
@@ -105,15 +107,6 @@ def listens(port: int) -> bool:
 def find_mosquitto() -> str | None:
     """Return where Debian's package puts the broker, which need not be on a user's PATH."""
     return shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-
-
-def require(name: str, there: bool, advice: str) -> None:
-    """Skip a test whose part is missing, or fail where EDGEWARD_REQUIRE says it must be there."""
-    if there:
-        return
-    if name in os.environ.get("EDGEWARD_REQUIRE", "").split(","):
-        pytest.fail(f"{name} is required and missing: {advice}")
-    pytest.skip(f"{name} is missing: {advice}")
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from onnx import numpy_helper
 from tests.convert.conftest import GOOD, Example
 from tests.convert.example import MODEL, RECORDING, SPEC
 from tests.convert.graphs import save_graph, save_text
+from tests.parts import require_module
 
 IF = """
     yes = Constant<value = bool {1}>()
@@ -110,7 +111,7 @@ def test_model_that_is_quantized_already(small: Example, tmp_path: Path) -> None
 
 
 def test_tflite_with_custom_operators(small: Example, tmp_path: Path) -> None:
-    pytest.importorskip("ai_edge_litert")
+    require_module("ai_edge_litert")
     from tests.convert.tflite.example import CODES, Builder
 
     made = Builder()
@@ -123,7 +124,7 @@ def test_tflite_with_custom_operators(small: Example, tmp_path: Path) -> None:
 
 
 def test_tflite_asked_for_as_onnx(small: Example, tmp_path: Path) -> None:
-    pytest.importorskip("ai_edge_litert")
+    require_module("ai_edge_litert")
     from tests.convert.tflite.example import small_model
 
     file = tmp_path / "m.tflite"

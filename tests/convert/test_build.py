@@ -35,6 +35,7 @@ from tests.convert.classifier import Told
 from tests.convert.conftest import GOOD, rows, save_samples, write_metric
 from tests.convert.example import CALIBRATION, EVALUATION, MODEL, RECORDING, SPEC
 from tests.convert.graphs import save_graph, save_text
+from tests.parts import require_module
 
 WEIGHTS = np.asarray([[1, 2], [3, 4], [5, 6], [7, 8], [9, 1], [2, 3]], np.float32)
 """Of the small model."""
@@ -89,7 +90,7 @@ def bundle(built: Built) -> Bundle:
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> Built:
-    pytest.importorskip("ai_edge_quantizer")
+    require_module("ai_edge_quantizer")
     formats = ("onnx", "tflite")
     return build_watch(tmp_path_factory.mktemp("both"), precision="int8", formats=formats)
 
@@ -374,7 +375,7 @@ def test_samples_that_happen_to_be_equal_are_left_out_and_told(tmp_path: Path) -
 
 @pytest.mark.parametrize("precision", ["int8", "fp16"])
 def test_tflite_model_becomes_a_tflite_bundle(tmp_path: Path, precision: Precision) -> None:
-    pytest.importorskip("ai_edge_quantizer")
+    require_module("ai_edge_quantizer")
     from tests.convert.tflite.example import INPUT, small_model
 
     model = tmp_path / "small.tflite"
@@ -394,7 +395,7 @@ def test_tflite_model_becomes_a_tflite_bundle(tmp_path: Path, precision: Precisi
 
 
 def test_candidates_that_a_board_timed_decide_what_is_slow(tmp_path: Path) -> None:
-    pytest.importorskip("ai_edge_quantizer")
+    require_module("ai_edge_quantizer")
     folder = tmp_path / "candidates"
     given: dict[str, Any] = {"formats": ("onnx", "tflite"), "max_drop": 0.05}
     build_watch(tmp_path / "first", candidates=folder, **given)
@@ -415,7 +416,7 @@ def test_candidates_that_a_board_timed_decide_what_is_slow(tmp_path: Path) -> No
 def test_output_of_a_tflite_file_that_the_decision_reads_is_the_only_one_kept(
     tmp_path: Path,
 ) -> None:
-    pytest.importorskip("ai_edge_quantizer")
+    require_module("ai_edge_quantizer")
     model = tmp_path / "two.tflite"
     model.write_bytes(two_headed())
     spec = tmp_path / "spec.toml"

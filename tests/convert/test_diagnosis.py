@@ -11,6 +11,7 @@ from convert.findings import Damage
 from edge_bundle.errors import ConfigError, RecordingRefused
 from tests.convert.classifier import NODES, Told, inputs_of, perceptron
 from tests.edge_bundle.bundles import EXAMPLES, MODEL, RECORDING
+from tests.parts import require_module
 
 
 @pytest.fixture
@@ -37,8 +38,8 @@ def test_the_same_order_finds_the_same(order: DiagnosisOrder) -> None:
 
 
 def test_another_format_is_converted_first(order: DiagnosisOrder) -> None:
-    pytest.importorskip("ai_edge_litert")
-    pytest.importorskip("ai_edge_quantizer")
+    require_module("ai_edge_litert")
+    require_module("ai_edge_quantizer")
     found = diagnose(replace(order, form="tflite"), Told())
     assert [d.operator for d in found] == ["FULLY_CONNECTED"] * 3
 

@@ -15,6 +15,7 @@ from tests.convert.conftest import GOOD, Ended, Run, rows, save_samples
 from tests.convert.example import CALIBRATION, EVALUATION, MODEL, SPEC
 from tests.convert.graphs import save_graph
 from tests.edge_bundle.bundles import WAKE_WORD
+from tests.parts import require_module
 
 CONTRACT = {
     *("name", "version", "chosen", "variant", "bundle", "sha256", "bundles", "plan", "report"),
@@ -225,7 +226,7 @@ def test_report_of_a_bundle_is_what_its_manifest_says(run: Run, told: dict[str, 
 
 
 def test_pack_takes_a_file_as_it_is(run: Run, tmp_path: Path) -> None:
-    pytest.importorskip("ai_edge_litert")
+    require_module("ai_edge_litert")
     ended = run("pack", WAKE_WORD, "--out", tmp_path, "--json")
     assert ended.code == 0
     told = json.loads(ended.out)

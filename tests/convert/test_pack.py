@@ -19,6 +19,7 @@ from edge_bundle.npz import load_npz
 from tests.convert.classifier import Told
 from tests.convert.given.test_spec import SPEC
 from tests.edge_bundle.bundles import MODEL, RECORDING, STREAM, WAKE_WORD
+from tests.parts import require_module
 
 TOKENS = """
 <ir_version: 8, opset_import: ["" : 15]>
@@ -101,7 +102,7 @@ def test_answer_below_the_threshold_is_wrong(tmp_path: Path) -> None:
 
 
 def test_wake_word_without_a_spec_keeps_its_codes_and_its_state(tmp_path: Path) -> None:
-    pytest.importorskip("ai_edge_litert")
+    require_module("ai_edge_litert")
     told = Told()
     result = pack(PackOrder(WAKE_WORD, out=tmp_path / "d"), told)
     bundle = read_bundle(result.bundle)
@@ -117,7 +118,7 @@ def test_wake_word_without_a_spec_keeps_its_codes_and_its_state(tmp_path: Path) 
 
 
 def test_golden_windows_of_a_stateful_model_are_one_piece_of_stream(tmp_path: Path) -> None:
-    pytest.importorskip("ai_edge_litert")
+    require_module("ai_edge_litert")
     x = np.random.default_rng(0).integers(-128, 128, (20, 3, 40)).astype(np.int8)
     np.savez(tmp_path / "x.npz", x=x)
     order = PackOrder(WAKE_WORD, golden=str(tmp_path / "x.npz"), out=tmp_path / "d")
@@ -126,7 +127,7 @@ def test_golden_windows_of_a_stateful_model_are_one_piece_of_stream(tmp_path: Pa
 
 
 def test_golden_windows_of_the_wake_word_hear_its_phrase(tmp_path: Path) -> None:
-    pytest.importorskip("ai_edge_litert")
+    require_module("ai_edge_litert")
     told = Told()
     spec, clip = WAKE_WORD.with_name("stream.toml"), WAKE_WORD.with_suffix(".wav")
     result = pack(PackOrder(WAKE_WORD, spec, golden=str(clip), out=tmp_path / "d"), told)
@@ -216,7 +217,7 @@ def test_model_of_two_inputs(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("data", [b"", b"no model", WAKE_WORD.read_bytes()[:3000]])
 def test_file_that_is_no_model(tmp_path: Path, data: bytes) -> None:
-    pytest.importorskip("ai_edge_litert")
+    require_module("ai_edge_litert")
     model = tmp_path / "m.tflite"
     model.write_bytes(data)
     assert refusal(PackOrder(model, out=tmp_path / "d"), ArtifactRefused).startswith(f"{model}: ")
@@ -245,7 +246,7 @@ def test_spec_that_does_not_fit_the_model(tmp_path: Path) -> None:
 
 
 def test_labels_for_a_model_that_remembers(tmp_path: Path) -> None:
-    pytest.importorskip("ai_edge_litert")
+    require_module("ai_edge_litert")
     order = PackOrder(WAKE_WORD, evaluation="x.npz", out=tmp_path / "d")
     assert "is stateful" in refusal(order, ConfigError)
 

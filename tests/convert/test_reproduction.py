@@ -18,6 +18,7 @@ from edge_bundle.archive import read_bundle
 from edge_bundle.errors import ArtifactRefused, ConfigError
 from tests.convert.classifier import Told, echo
 from tests.convert.small_build import Workshop, open_workshop
+from tests.parts import require_module
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +61,8 @@ def test_other_kinds_come_out_again(workshop: Workshop, tmp_path: Path, precisio
 
 
 def test_all_formats_of_a_plan_come_out_again(workshop: Workshop, tmp_path: Path) -> None:
-    pytest.importorskip("ai_edge_litert")
-    pytest.importorskip("ai_edge_quantizer")
+    require_module("ai_edge_litert")
+    require_module("ai_edge_quantizer")
     made = workshop.build(formats=("onnx", "tflite"), out=tmp_path / "dist")
     files = again(made.plan, workshop.order.model, tmp_path / "again")
     assert {f.suffix for f in files} == {".onnx", ".tflite"}
@@ -198,7 +199,7 @@ def test_plan_of_nothing_says_so(workshop: Workshop, built: Built, tmp_path: Pat
 def test_convolutions_made_products_and_inputs_that_only_real_samples_bear(
     tmp_path: Path,
 ) -> None:
-    pytest.importorskip("ai_edge_quantizer")
+    require_module("ai_edge_quantizer")
     random = np.random.default_rng(0)
     nodes = [
         helper.make_node("Log", ["x"], ["l"]),  # of seeded samples, not a number

@@ -40,6 +40,7 @@ from edge_wire.messages import (
 from tests.brokers import RunningBroker
 from tests.edge_agent.whole_agent import Agent
 from tests.edge_bundle.bundles import LABELS, RECORDING, STREAM, WAKE_WORD, prepared_manifest
+from tests.parts import require_module
 from tests.simulators.operator import MODEL_2, Operator, make_release, prove
 
 T = TypeVar("T")
@@ -117,7 +118,7 @@ def said_alone(bundle: Bundle, recording: Path) -> list[tuple[int, str, float]]:
 def test_each_of_three_models_on_two_streams_says_all_that_it_says_alone(
     broker: RunningBroker, tmp_path: Path
 ) -> None:
-    pytest.importorskip("ai_edge_litert")
+    require_module("ai_edge_litert")
     often = Stream(STREAM.rate_hz, STREAM.channels, STREAM.window, hop=25)
     bundles = {
         "watch": make_release(tmp_path, "1.0.0"),

@@ -25,6 +25,7 @@ from tests.edge_bundle.bundles import (
     watch_windows,
     write_watch_bundle,
 )
+from tests.parts import require_module
 
 
 @pytest.fixture
@@ -179,7 +180,7 @@ def test_counts_that_cannot_be_are_refused(
 
 @pytest.fixture
 def wake_word() -> Iterator[Inference]:
-    pytest.importorskip("ai_edge_litert")
+    require_module("ai_edge_litert")
     opened = Inference(prepared_manifest(), load_model(WAKE_WORD.read_bytes(), "tflite"))
     yield opened
     opened.close()

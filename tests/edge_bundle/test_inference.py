@@ -25,6 +25,7 @@ from tests.edge_bundle.bundles import (
     write_small_bundle,
     write_watch_bundle,
 )
+from tests.parts import require_module
 
 
 def reference(window: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -147,7 +148,7 @@ def test_a_prepared_tensor_is_neither_converted_nor_broadcast(window: Array) -> 
 
 
 def test_codes_of_a_real_model_are_taken_as_they_are() -> None:
-    pytest.importorskip("ai_edge_litert")
+    require_module("ai_edge_litert")
     model = load_model(WAKE_WORD.read_bytes(), "tflite")
     inference = Inference(prepared_manifest(), model)
     codes = np.random.default_rng(0).integers(-128, 128, (1, 3, 40)).astype(np.int8)
@@ -229,7 +230,7 @@ def test_reconstruction_of_a_prepared_tensor_is_of_its_real_values(
 
 
 def test_wake_word_needs_five_windows_after_every_reset() -> None:
-    pytest.importorskip("ai_edge_litert")
+    require_module("ai_edge_litert")
     rule = Score(("silence", "hey_jarvis"), threshold=0.0, smoothing=Smoothing("mean", 5))
     model = load_model(WAKE_WORD.read_bytes(), "tflite")
     inference = Inference(prepared_manifest(decision=rule), model)

@@ -20,6 +20,7 @@ from edge_bundle.runtimes.loader import installed_formats, load_model, runtime_v
 from edge_bundle.runtimes.model import Model, read_output, write_input
 from edge_bundle.tensor import Array, TensorSpec
 from tests.edge_bundle.bundles import MODEL, WAKE_WORD, watch_windows
+from tests.parts import require_module
 
 ROOT = Path(__file__).parents[2]
 
@@ -33,7 +34,7 @@ def watch() -> Iterator[Model]:
 
 @pytest.fixture
 def wake_word() -> Iterator[Model]:
-    pytest.importorskip("ai_edge_litert")
+    require_module("ai_edge_litert")
     model = load_model(WAKE_WORD.read_bytes(), "tflite")
     yield model
     model.close()
@@ -142,7 +143,7 @@ def test_real_values_are_quantized_in_and_out_with_saturation(wake_word: Model) 
 @pytest.mark.parametrize("data", [b"", b"hello", b"\0" * 1000, b"PK\3\4" * 100])
 def test_what_is_no_model_is_refused_in_one_line(kind: str, data: bytes) -> None:
     if kind == "tflite":
-        pytest.importorskip("ai_edge_litert")
+        require_module("ai_edge_litert")
     with pytest.raises(ModelRefused) as refused:
         load_model(data, kind)
     assert str(refused.value).startswith(runtime_version(kind))
@@ -158,7 +159,7 @@ def test_onnx_model_that_is_cut_short_is_refused() -> None:
 
 def test_tflite_model_that_is_cut_short_is_refused_and_kills_nothing() -> None:
     """In a process of its own: the runtime is C++, and the file's offsets are believed."""
-    pytest.importorskip("ai_edge_litert")
+    require_module("ai_edge_litert")
     code = """
 import sys
 from pathlib import Path
@@ -210,7 +211,7 @@ def install(patch: pytest.MonkeyPatch, module: str, interpreter: type[Stub]) -> 
 def test_runtime_that_imports_and_then_dies_gives_way_to_the_next(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    pytest.importorskip("ai_edge_litert")
+    require_module("ai_edge_litert")
     tflite = importlib.import_module("edge_bundle.runtimes.tflite")
     monkeypatch.setattr(metadata, "version", lambda _: "9.9")
     install(monkeypatch, "ai_edge_litert.interpreter", Dies)
@@ -227,7 +228,7 @@ def test_runtime_that_imports_and_then_dies_gives_way_to_the_next(
 def test_runtime_that_misses_a_part_of_its_own_is_told_from_one_that_is_not_there(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    pytest.importorskip("ai_edge_litert")
+    require_module("ai_edge_litert")
     tflite = importlib.import_module("edge_bundle.runtimes.tflite")
     monkeypatch.setitem(sys.modules, "tflite_runtime", None)
     monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
@@ -238,13 +239,13 @@ def test_runtime_that_misses_a_part_of_its_own_is_told_from_one_that_is_not_ther
 
 
 def test_runtime_is_named_by_the_version_that_is_installed() -> None:
-    pytest.importorskip("ai_edge_litert")
+    require_module("ai_edge_litert")
     installed = metadata.version("ai-edge-litert")
     assert runtime_version("tflite") == f"ai-edge-litert {installed}"
 
 
 def test_guard_builds_a_true_model() -> None:
-    pytest.importorskip("ai_edge_litert")
+    require_module("ai_edge_litert")
     tflite = importlib.import_module("edge_bundle.runtimes.tflite")
     model = load_model(tflite.PROBE, "tflite")
     assert [(t.shape, t.dtype) for t in (*model.inputs, *model.outputs)] == [((1,), "float32")] * 2
@@ -256,7 +257,7 @@ def test_guard_builds_a_true_model() -> None:
 
 def test_runtime_s_greeting_is_not_said_and_all_else_is() -> None:
     """In a process of its own: it is said at the first graph alone, by C++, on descriptor 2."""
-    pytest.importorskip("ai_edge_litert")
+    require_module("ai_edge_litert")
     code = """
 import os, sys
 from pathlib import Path
@@ -307,7 +308,7 @@ def test_unknown_format_names_the_known_ones() -> None:
 
 
 def onnx_model(input_type: int, shape: list[Any], operator: str, output_type: int) -> bytes:
-    onnx = pytest.importorskip("onnx")
+    onnx = require_module("onnx")
     helper = onnx.helper
     graph = helper.make_graph(
         [helper.make_node(operator, ["x"], ["y"])],

@@ -26,7 +26,8 @@ from edge_wire import link as link_module
 from edge_wire.broker import Broker
 from edge_wire.errors import LinkError
 from edge_wire.link import Ack, Handlers, Link, Message
-from tests.brokers import RunningBroker, find_mosquitto, free_port, listens, require
+from tests.brokers import RunningBroker, find_mosquitto, free_port, listens
+from tests.parts import require
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # in typing from Python 3.11 on

@@ -14,6 +14,7 @@ from convert.pack import PackOrder, pack
 from edge_agent.replay import Replay
 from edge_bundle.decision.rules import Score, Smoothing
 from tests.convert.classifier import Told
+from tests.parts import require_module
 
 ROOT = Path(__file__).parents[2]
 CLIP = ROOT / "examples" / "wake_word" / "hey_jarvis.wav"
@@ -43,7 +44,7 @@ def test_spec_decides_as_the_model_s_json_says(phrase: str) -> None:
 
 @pytest.mark.parametrize("phrase", SPECS)
 def test_clip_is_heard_by_the_model_of_its_phrase_alone(phrase: str, tmp_path: Path) -> None:
-    pytest.importorskip("ai_edge_litert")
+    require_module("ai_edge_litert")
     order = PackOrder(MODELS / f"{phrase}.tflite", SPECS[phrase], out=tmp_path)
     made = list(Replay(pack(order, Told()).bundle, str(CLIP)).run())
     assert any(m.decision.label == phrase for m in made) == (phrase == "hey_jarvis")

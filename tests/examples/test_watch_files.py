@@ -16,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from tests.parts import require_module
+
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 WATCH = EXAMPLES / "watch"
 VERSIONS = ("watch_mlp.onnx", "watch_mlp_v2.onnx")
@@ -62,7 +64,7 @@ def windows(example: dict[str, Any], script: ModuleType) -> Float32Array:
 
 
 def open_model(name: str) -> Any:
-    onnxruntime = pytest.importorskip("onnxruntime")
+    onnxruntime = require_module("onnxruntime")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     path = str(WATCH / name)

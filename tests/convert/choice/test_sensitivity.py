@@ -23,6 +23,7 @@ from tests.convert.classifier import (
     perceptron,
     samples_of,
 )
+from tests.parts import require_module
 
 CALIBRATION = inputs_of(40)
 CALIBRATION[:, 0] = 0
@@ -53,7 +54,7 @@ def test_nodes_with_weights_come_in_the_order_in_which_they_run(tmp_path: Path) 
 
 
 def test_tflite_has_the_same_nodes_by_their_output(tmp_path: Path) -> None:
-    pytest.importorskip("ai_edge_litert")
+    require_module("ai_edge_litert")
     model, _ = calibrated(perceptron(tmp_path / "m.onnx"), "tflite")
     found = find_nodes(model)
     assert [n.operator for n in found] == ["FULLY_CONNECTED"] * 3
@@ -79,8 +80,8 @@ def test_one_node_alone_is_int8(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", range(len(NODES)))
 def test_the_node_that_int8_hurts_stands_out(tmp_path: Path, number: int, form: Format) -> None:
     if form == "tflite":
-        pytest.importorskip("ai_edge_litert")
-        pytest.importorskip("ai_edge_quantizer")
+        require_module("ai_edge_litert")
+        require_module("ai_edge_quantizer")
     file = perceptron(tmp_path / "m.onnx")
     harm(file, NODES[number], 300)
     decibels = [d.sqnr_db or 0 for d in damages(file, form)]
@@ -90,8 +91,8 @@ def test_the_node_that_int8_hurts_stands_out(tmp_path: Path, number: int, form: 
 
 
 def test_both_formats_tell_the_same(tmp_path: Path) -> None:
-    pytest.importorskip("ai_edge_litert")
-    pytest.importorskip("ai_edge_quantizer")
+    require_module("ai_edge_litert")
+    require_module("ai_edge_quantizer")
     file = perceptron(tmp_path / "m.onnx")
     one, other = ([d.sqnr_db for d in damages(file, form)] for form in ("onnx", "tflite"))
     assert one == pytest.approx(other, abs=4)  # of 40 dB

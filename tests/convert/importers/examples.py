@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from onnxruntime import InferenceSession
 
-from tests.brokers import require
+from tests.parts import require
 
 WATCH = Path(__file__).parents[3] / "examples" / "watch"
 FEATURES = 6

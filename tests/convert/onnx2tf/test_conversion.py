@@ -17,7 +17,7 @@ from convert.tflite import flatbuffer, schema
 from edge_bundle.errors import ConfigError, ModelRefused
 from edge_bundle.runtimes.loader import load_model
 from edge_bundle.tensor import TensorSpec
-from tests.brokers import require
+from tests.parts import require
 
 Install = Callable[[str], Path]
 PAIR = "(float[1,4] a, float[1,2] b) => (float[1,4] y, float[1,2] z) { y = Tanh(a) z = Tanh(b) }"

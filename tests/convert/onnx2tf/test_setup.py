@@ -9,7 +9,7 @@ import pytest
 from convert.onnx2tf.environment import PINS, WHOLE, environment_folder, find_environment
 from convert.onnx2tf.setup import setup_environment
 from edge_bundle.errors import ConfigError
-from tests.brokers import require
+from tests.parts import require
 
 World = Callable[..., Path]
 

@@ -28,6 +28,7 @@ from edge_bundle.runtimes.loader import load_model
 from edge_bundle.tensor import Array, TensorSpec
 from tests.convert.given.test_spec import SPEC
 from tests.edge_bundle.bundles import MODEL, WAKE_WORD, watch_windows
+from tests.parts import require_module
 
 IDENTITY = Identity("watch", "1.0.0", "onnx-float")
 ORIGIN = Provenance("0" * 64, "as it is")
@@ -55,7 +56,7 @@ def test_draft_says_what_the_file_and_the_spec_say() -> None:
 
 
 def test_draft_of_a_stateful_tflite_file_says_so_with_its_codes() -> None:
-    pytest.importorskip("ai_edge_litert")
+    require_module("ai_edge_litert")
     data = WAKE_WORD.read_bytes()
     manifest = draft_manifest(IDENTITY, EMPTY.spec, data, "tflite", ORIGIN, 0.02)
     assert (manifest.stateful, manifest.model) == (True, "model.tflite")
@@ -92,7 +93,7 @@ class Counter:
 
 
 def test_draft_finds_out_what_remembers_without_saying_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("ai_edge_litert")
+    require_module("ai_edge_litert")
     monkeypatch.setattr("convert.products.bundling.load_model", lambda *_, **__: Counter())
     assert draft_manifest(IDENTITY, EMPTY.spec, b"", "tflite", ORIGIN, 0.02).stateful
 

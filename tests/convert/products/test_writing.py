@@ -21,6 +21,7 @@ from edge_bundle.golden import check_golden, pack_golden
 from edge_bundle.inference import Inference
 from edge_bundle.manifest import Manifest
 from tests.convert.small_build import Workshop, open_workshop
+from tests.parts import require_module
 
 INT8 = "small-1.0.0-onnx-int8.bundle"
 
@@ -124,8 +125,8 @@ def test_the_same_order_gives_the_same_bundle(
 
 
 def test_two_formats_are_a_set_with_one_plan(workshop: Workshop) -> None:
-    pytest.importorskip("ai_edge_litert")
-    pytest.importorskip("ai_edge_quantizer")
+    require_module("ai_edge_litert")
+    require_module("ai_edge_quantizer")
     built = workshop.build(formats=("onnx", "tflite"))
     manifests = [read_bundle(path).manifest for path in built.paths]
     assert {m.variant for m in manifests} == {"onnx-int8", "tflite-int8"}
@@ -250,8 +251,8 @@ def test_float_keeps_a_budget_that_nothing_else_keeps(strict: Workshop) -> None:
 def test_failure_while_the_best_are_put_aside_leaves_none_of_them(
     strict: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("ai_edge_litert")
-    pytest.importorskip("ai_edge_quantizer")
+    require_module("ai_edge_litert")
+    require_module("ai_edge_quantizer")
 
     def stage_once(folder: Path, manifest: Manifest, files: Any) -> Bundle:
         if manifest.format == "tflite":
