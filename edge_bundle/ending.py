@@ -6,9 +6,11 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Final
 
 from edge_bundle.errors import ArtifactRefused, ConfigError, Exit
 
+AGAIN_S: Final = 0.01
 EXITS: Mapping[type[Exception], Exit] = {
     ConfigError: Exit.USAGE,
     ArtifactRefused: Exit.REFUSED,
@@ -62,7 +64,9 @@ def say(name: str, message: str, code: Exit) -> Exit:
 def _end_in_order() -> Iterator[None]:
     """Let SIGTERM end a command as Ctrl-C does, so that what it made halfway is cleared away.
 
-    A second one ends it at once. A command may set a handler of its own.
+    A second one ends it at once. A command may set a handler of its own. Where the interrupt, of
+    either, comes while Python calls back for something that it clears away, Python drops it with a
+    word on stderr: it is then sent once more.
     """
     number = signal.SIGTERM
     here = threading.current_thread() is threading.main_thread()
@@ -74,9 +78,27 @@ def _end_in_order() -> Iterator[None]:
         signal.signal(number, signal.SIG_DFL)
         raise KeyboardInterrupt
 
+    def send_again(dropped: "sys.UnraisableHookArgs") -> None:
+        if not issubclass(dropped.exc_type, KeyboardInterrupt):
+            hook(dropped)
+            return
+        main = threading.main_thread().ident
+        if main is not None and threading.get_ident() == main:
+            signal.signal(number, interrupt)
+            # Later, and from another thread: here it would be dropped again.
+            again = threading.Timer(AGAIN_S, signal.pthread_kill, (main, number))
+            again.daemon = True
+            again.start()
+            sent.append(again)
+
+    sent: list[threading.Timer] = []
+    hook, sys.unraisablehook = sys.unraisablehook, send_again
     signal.signal(number, interrupt)
     try:
         yield
     finally:
+        sys.unraisablehook = hook
+        for again in sent:  # what is done by now need not be interrupted
+            again.cancel()
         if signal.getsignal(number) is interrupt:
             signal.signal(number, signal.SIG_DFL)
