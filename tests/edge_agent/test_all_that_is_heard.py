@@ -9,8 +9,6 @@ from typing import Any, TypeVar
 
 import msgspec
 import pytest
-from paho.mqtt import client as paho
-from paho.mqtt.enums import CallbackAPIVersion
 
 from edge_agent.replay import Replay
 from edge_agent.store import Store
@@ -38,6 +36,7 @@ from edge_wire.messages import (
     encode,
 )
 from tests.brokers import RunningBroker
+from tests.edge_agent.subscriber import subscribed
 from tests.edge_agent.whole_agent import Agent
 from tests.edge_bundle.bundles import LABELS, RECORDING, STREAM, WAKE_WORD, prepared_manifest
 from tests.parts import require_module
@@ -74,19 +73,9 @@ class Ears:
 
 @contextmanager
 def hearing_all(broker: RunningBroker) -> Iterator[Ears]:
-    ears, ready = Ears(), threading.Event()
-    client = paho.Client(CallbackAPIVersion.VERSION2)
-    client.on_message = lambda _c, _d, message: ears.take(message.topic, bytes(message.payload))
-    client.on_subscribe = lambda *_: ready.set()
-    client.connect("127.0.0.1", broker.port)
-    client.loop_start()
-    client.subscribe("#", 1)
-    assert ready.wait(PATIENCE_S)
-    try:
+    ears = Ears()
+    with subscribed(broker, lambda m: ears.take(m.topic, bytes(m.payload)), "#"):
         yield ears
-    finally:
-        client.disconnect()
-        client.loop_stop()
 
 
 @pytest.fixture(autouse=True)

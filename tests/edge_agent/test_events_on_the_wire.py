@@ -1,6 +1,5 @@
 """On a real broker: events are never retained, the state is, and is said again on a new one."""
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +11,6 @@ from typing import Any
 import msgspec
 import pytest
 from paho.mqtt import client as paho
-from paho.mqtt.enums import CallbackAPIVersion
 
 from edge_agent.config import load_config
 from edge_agent.service import Service
@@ -21,6 +19,7 @@ from edge_bundle.decision.rules import Classification, Events
 from edge_bundle.errors import ConfigError
 from edge_wire.messages import Event, State
 from tests.brokers import RunningBroker
+from tests.edge_agent.subscriber import subscribed
 from tests.edge_agent.whole_agent import Agent
 from tests.edge_bundle.bundles import LABELS, RECORDING
 from tests.simulators.operator import Operator, make_release
@@ -63,20 +62,10 @@ class Ears:
 
 @contextmanager
 def listening(broker: RunningBroker, root: str) -> Iterator[Ears]:
-    ears, ready = Ears(), threading.Event()
-    client = paho.Client(CallbackAPIVersion.VERSION2)
-    client.on_message = lambda _c, _d, message: ears.take(message)
-    client.on_subscribe = lambda *_: ready.set()
-    client.connect("127.0.0.1", broker.port)
-    client.loop_start()
+    ears = Ears()
     topics = [f"{root}/dev/d1/{kind}/imu0/watch" for kind in ("event", "state")]
-    client.subscribe([(topic, 1) for topic in topics])
-    assert ready.wait(PATIENCE_S)
-    try:
+    with subscribed(broker, ears.take, *topics):
         yield ears
-    finally:
-        client.disconnect()
-        client.loop_stop()
 
 
 def eventually(condition: Callable[[], Any]) -> None:
