@@ -1,6 +1,7 @@
-"""Wakes one thread from others, as an event that whoever waited for it clears, but in C: it costs a
-third, and the other thread runs sooner. Of a pipeline that rests between two samples every step is
-slow, and an event's are some twenty.
+"""Wakes one thread from others, as an event that whoever waited for it clears, but in C.
+
+In a pipeline that rests between two samples every step of Python is slow: to ring takes less than
+half of what it takes to set an event, and the other thread runs sooner.
 """
 
 import queue
