@@ -6,7 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 from edge_bundle.errors import ArtifactRefused, ConfigError, Exit
 
@@ -78,27 +78,45 @@ def _end_in_order() -> Iterator[None]:
         signal.signal(number, signal.SIG_DFL)
         raise KeyboardInterrupt
 
-    def send_again(dropped: "sys.UnraisableHookArgs") -> None:
-        if not issubclass(dropped.exc_type, KeyboardInterrupt):
+    def take_dropped(dropped: "sys.UnraisableHookArgs") -> None:
+        if issubclass(dropped.exc_type, KeyboardInterrupt):
+            send_again()
+        else:
             hook(dropped)
-            return
-        main = threading.main_thread().ident
-        if main is not None and threading.get_ident() == main:
-            signal.signal(number, interrupt)
-            # Later, and from another thread: here it would be dropped again.
-            again = threading.Timer(AGAIN_S, signal.pthread_kill, (main, number))
-            again.daemon = True
-            again.start()
-            sent.append(again)
+
+    def take_printed(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+        # So a library in C ends, whose import is interrupted.
+        if issubclass(kind, KeyboardInterrupt):
+            send_again()
+        else:
+            printing(kind, error, trace)
+
+    def send_again() -> None:
+        _send_again(number, interrupt, sent)
 
     sent: list[threading.Timer] = []
-    hook, sys.unraisablehook = sys.unraisablehook, send_again
+    hook, sys.unraisablehook = sys.unraisablehook, take_dropped
+    printing, sys.excepthook = sys.excepthook, take_printed
     signal.signal(number, interrupt)
     try:
         yield
     finally:
-        sys.unraisablehook = hook
+        sys.unraisablehook, sys.excepthook = hook, printing
         for again in sent:  # what is done by now need not be interrupted
             again.cancel()
         if signal.getsignal(number) is interrupt:
             signal.signal(number, signal.SIG_DFL)
+
+
+def _send_again(
+    number: signal.Signals, handler: Callable[..., None], sent: list[threading.Timer]
+) -> None:
+    """Send this process a signal, if this is the thread that handles it."""
+    main = threading.main_thread().ident
+    if main is not None and threading.get_ident() == main:
+        signal.signal(number, handler)
+        # Later, and from another thread: here it would be dropped again.
+        again = threading.Timer(AGAIN_S, signal.pthread_kill, (main, number))
+        again.daemon = True
+        again.start()
+        sent.append(again)
