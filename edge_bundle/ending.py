@@ -99,7 +99,8 @@ def _end_in_order() -> Iterator[None]:
     printing, sys.excepthook = sys.excepthook, take_printed
     signal.signal(number, interrupt)
     try:
-        yield
+        with _as_interrupt(sent):
+            yield
     finally:
         sys.unraisablehook, sys.excepthook = hook, printing
         for again in sent:  # what is done by now need not be interrupted
@@ -120,3 +121,14 @@ def _send_again(
         again.daemon = True
         again.start()
         sent.append(again)
+
+
+@contextmanager
+def _as_interrupt(sent: list[threading.Timer]) -> Iterator[None]:
+    """Take what fails behind a dropped interrupt, such as an import, for that."""
+    try:
+        yield
+    except Exception:
+        if sent:
+            raise KeyboardInterrupt from None
+        raise
