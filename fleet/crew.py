@@ -4,11 +4,10 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
+from edge_bundle.interrupts import INTERRUPTS
 from fleet.errors import RolloutStopped
 
 STOP_S: Final = 8.0
@@ -28,8 +27,6 @@ class Crew:
 
     say: Say
     processes: list[subprocess.Popen[Any]] = field(default_factory=list)
-    _guarded: bool = False
-    _interrupted: bool = False
 
     def command(self, module: str, *arguments: str) -> dict[str, Any]:
         """Run one of the three commands with ``--json`` and return what it said.
@@ -57,7 +54,7 @@ class Crew:
 
     def start(self, command: list[str], **options: Any) -> "subprocess.Popen[Any]":
         """Start a process that Ctrl-C does not reach: it is stopped by us, in order."""
-        with self.guard():
+        with INTERRUPTS.put_off():
             child = subprocess.Popen(command, start_new_session=True, text=True, **options)
             self.processes.append(child)
         return child
@@ -72,21 +69,6 @@ class Crew:
         thread = threading.Thread(target=pass_on, name="listener", daemon=True)
         thread.start()
         return thread
-
-    @contextmanager
-    def guard(self) -> Iterator[None]:
-        """Put an interrupt off to the end of a step that must not be left half done."""
-        self._guarded = True
-        yield
-        self._guarded = False
-        if self._interrupted:
-            raise KeyboardInterrupt
-
-    def interrupt(self, _number: int, _frame: object) -> None:
-        """Take SIGINT or SIGTERM."""
-        self._interrupted = True
-        if not self._guarded:
-            raise KeyboardInterrupt
 
     def stop(self, children: "list[subprocess.Popen[Any]]") -> None:
         """End processes politely, then not."""
@@ -104,5 +86,5 @@ class Crew:
 
     def stop_all(self) -> None:
         """End all processes; a second Ctrl-C does not stop the stopping."""
-        self._guarded = True
-        self.stop(list(reversed(self.processes)))
+        with INTERRUPTS.put_off():
+            self.stop(list(reversed(self.processes)))

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from edge_bundle.errors import ConfigError
+from edge_bundle.interrupts import INTERRUPTS
 from fleet.crew import Crew, Say
 from fleet.display import columns
 from fleet.errors import RolloutStopped
@@ -87,9 +88,7 @@ def run_demo(examples: Path, folder: Path, factor: float, say: Say) -> dict[str,
     folder.mkdir(parents=True)
     crew = Crew(say)
     with ExitStack() as stack:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            stack.callback(signal.signal, number, signal.signal(number, crew.interrupt))
-        port = stack.enter_context(_broker(crew))
+        port = stack.enter_context(_broker())
         stack.callback(crew.stop_all)
         summary = _do_main_job(Demo(examples, folder, factor, crew), port)
     (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
@@ -171,7 +170,7 @@ def _convert(demo: Demo) -> dict[str, Any]:
 
 
 @contextmanager
-def _broker(crew: Crew) -> Iterator[int]:
+def _broker() -> Iterator[int]:
     try:
         from iotcore import Broker
     except ImportError:
@@ -181,11 +180,13 @@ def _broker(crew: Crew) -> Iterator[int]:
         port: int = probe.getsockname()[1]
     broker = Broker(port=port, listen="127.0.0.1", max_payload_size=MAX_PAYLOAD_BYTES)
     try:
-        with crew.guard():
-            # What it starts inherits that Ctrl-C is ignored, and ends when we say so.
-            before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-            broker.start()
-            signal.signal(signal.SIGINT, before)
+        with INTERRUPTS.put_off():
+            # What it starts inherits that Ctrl-C is blocked, and ends when we say so; ours waits.
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            try:
+                broker.start()
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
         yield port
     finally:
         broker.stop()

@@ -1,4 +1,6 @@
-"""What all rooms' tests share: the brokers, and hypothesis that repeats itself."""
+"""What all rooms' tests share: the brokers, hypothesis that repeats itself, and Ctrl-C."""
+
+import signal
 
 from hypothesis import HealthCheck, settings
 
@@ -14,3 +16,8 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("edgeward")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # So a shell starts what it runs in the background. The commands that tests start and interrupt
+    # would inherit it, and rightly stay deaf.
+    signal.signal(signal.SIGINT, signal.default_int_handler)

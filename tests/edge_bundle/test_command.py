@@ -202,38 +202,3 @@ run_command(many, "edge-x")
         child.stdout.close()
         assert child.stderr.read() == b""
         assert child.wait(30) == 0
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_interrupt_that_comes_while_python_clears_away_is_not_lost(number: signal.Signals) -> None:
-    """What is raised in a weak reference's callback goes nowhere; imports are full of them."""
-    code = f"""
-import os, time, weakref
-from edge_bundle.ending import end_command
-
-class Made:
-    pass
-
-def work():
-    made = Made()
-    reference = weakref.ref(made, lambda _: [os.kill(os.getpid(), {int(number)}), time.sleep(1)])
-    del made
-    for _ in range(2000):
-        time.sleep(0.01)
-    return 0
-
-end_command(work, "edge-x")
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (
-        Exit.STOPPED,
-        "",
-        "edge-x: interrupted\n",
-    )

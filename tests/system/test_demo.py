@@ -107,3 +107,33 @@ def test_the_demo_moves_three_devices_forth_and_back_also_after_one_that_was_bro
 @pytest.mark.parametrize("after_s", [0.7, 3.0])
 def test_ctrl_c_leaves_no_process_and_no_port(tmp_path: Path, after_s: float) -> None:
     break_off(tmp_path, after_s)
+
+
+AT_THE_BROKERS_START = """
+import os, signal, sys
+import iotcore
+from fleet.__main__ import main
+
+begin = iotcore.Broker.start
+
+def start(broker):
+    os.killpg(0, signal.SIGINT)
+    return begin(broker)
+
+iotcore.Broker.start, sys.argv = start, ["edge-fleet", "demo"]
+main()
+"""
+
+
+def test_ctrl_c_while_the_broker_starts_is_not_lost(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", AT_THE_BROKERS_START],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+        start_new_session=True,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (6, "", "edge-fleet: interrupted\n")
+    assert left_behind(tmp_path) == []
