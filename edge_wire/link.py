@@ -14,7 +14,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from time import monotonic
 from typing import Any, Final, ParamSpec
 
@@ -24,6 +24,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersi
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge_wire.broker import Broker, make_tls
+from edge_wire.doorbell import Doorbell
 from edge_wire.errors import LinkError
 
 CONNECT_S: Final = 5.0
@@ -85,11 +86,8 @@ class Link:
         self._ready = threading.Event()
         """Set when the owner has been told of the connection as well."""
         self._stopping = threading.Event()
-        self._bell: socket.socket | None = None
-        self._bell_lock = threading.Lock()
-        """Or a ring could reach whoever got the descriptor after us."""
-        self._rung = False
-        """Whether the thread is going to look around anyway."""
+        self._doorbell: Doorbell | None = None
+        """Of the link's thread."""
         self._using = threading.Lock()
         """Held by whoever reads, writes or closes the connection; none but the link's thread waits
         for it."""
@@ -113,12 +111,10 @@ class Link:
 
     def start(self) -> None:
         """Begin to connect, and to reconnect, in the background."""
-        ear, self._bell = socket.socketpair()
-        ear.setblocking(False)
-        self._bell.setblocking(False)
+        doorbell = self._doorbell = Doorbell()
         self.problem = "no answer yet"
         self._thread = threading.Thread(
-            target=self._run, args=(ear,), name=f"link-{self._client_id}", daemon=True
+            target=self._run, args=(doorbell,), name=f"link-{self._client_id}", daemon=True
         )
         self._thread.start()
 
@@ -196,12 +192,8 @@ class Link:
 
     def _wake(self) -> None:
         """Let the thread look around."""
-        if self._rung:
-            return
-        with self._bell_lock:
-            if self._bell is not None and not self._rung:
-                self._rung = True
-                self._bell.send(b"!")
+        if self._doorbell is not None:
+            self._doorbell.ring()
 
     def _send(self) -> None:
         """Take a turn, and write what came of it; by another thread than the link's."""
@@ -230,24 +222,20 @@ class Link:
 
     # --- on the link's thread
 
-    def _run(self, ear: socket.socket) -> None:
+    def _run(self, doorbell: Doorbell) -> None:
         wait_s = BACKOFF_S[0]
-        with ear:
+        with closing(doorbell):
             while not self._stopping.is_set():
-                lasted = self._connect(ear)
+                lasted = self._connect(doorbell)
                 if self.problem != self._told and not self._stopping.is_set():
                     self._told = self.problem
                     _log.info("%s; trying again", self._error(self.problem))
                 wait_s = BACKOFF_S[0] if lasted else min(wait_s * 2, BACKOFF_S[1])
                 # Jitter, or a fleet whose broker restarts comes back in one instant.
                 self._stopping.wait(wait_s * random.uniform(0.5, 1))  # noqa: S311
-            with self._bell_lock:
-                if self._bell is not None:
-                    self._bell.close()
-                self._bell = None
         self.problem = "stopped"
 
-    def _connect(self, ear: socket.socket) -> bool:
+    def _connect(self, doorbell: Doorbell) -> bool:
         """Hold one connection until it ends; tell whether it lasted.
 
         Every time MQTT 5 is tried first: what a broker did while it went down says nothing of it.
@@ -257,7 +245,7 @@ class Link:
             client = self._open(protocol)
             if client is None:
                 return False
-            self._hold(client, ear)
+            self._hold(client, doorbell)
             answer = self._answer
             # A broker without MQTT 5 says so, hangs up, or says nothing.
             if self._stopping.is_set() or (answer and answer.value != UNSUPPORTED_VERSION):
@@ -279,9 +267,9 @@ class Link:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return client
 
-    def _hold(self, client: paho.Client, ear: socket.socket) -> None:
+    def _hold(self, client: paho.Client, doorbell: Doorbell) -> None:
         try:
-            self._serve(client, ear)
+            self._serve(client, doorbell)
         except Exception as error:  # such as paho's on packets that it cannot read
             _log.exception("broker %s:%d", self._host, self._port)
             self.problem = f"{type(error).__name__}: {error}"
@@ -294,10 +282,10 @@ class Link:
                 self._session = None
                 _tell(self._handlers.disconnected)
 
-    def _serve(self, client: paho.Client, ear: socket.socket) -> None:
+    def _serve(self, client: paho.Client, doorbell: Doorbell) -> None:
         """Do paho's reading and writing until the connection ends."""
         poll = select.poll()
-        poll.register(ear, select.POLLIN)
+        poll.register(doorbell.ear, select.POLLIN)
         deadline, self._leaving, self._broken = monotonic() + CONNECT_S, False, None
         while sock := client.socket():
             if self._stopping.is_set() and not self._leaving:
@@ -319,10 +307,7 @@ class Link:
                 writing = select.POLLOUT if client.want_write() else 0
                 poll.register(sock, select.POLLIN | writing)
             ready = dict(poll.poll(0 if waiting else min(left_s, POLL_S) * 1000))
-            if ear.fileno() in ready:
-                ear.recv(1 << 12)
-            # Not after it looked around, or what came in between would wait.
-            self._rung = False
+            doorbell.hush(doorbell.ear.fileno() in ready)
             if self._broken is not None:
                 raise self._broken
             with self._use():
