@@ -6,9 +6,9 @@ from edge_agent.download import Cancelled
 from edge_agent.fit import Refused, Site
 from edge_agent.place import Place
 from edge_agent.records import Proof
-from edge_agent.slot import Loaded
 from edge_agent.staging import StagingFailed, stage
 from edge_agent.store import Store
+from edge_agent.succession import Loaded
 from edge_bundle.archive import Bundle
 from edge_bundle.errors import ArtifactRefused, ConfigError
 from edge_bundle.inference import Inference

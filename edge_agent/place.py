@@ -6,7 +6,8 @@ from msgspec import Struct
 
 from edge_agent.fit import StreamShape, check_stream, check_thresholds
 from edge_agent.life import Life
-from edge_agent.slot import Loaded, Slot
+from edge_agent.slot import Slot
+from edge_agent.succession import Loaded
 from edge_bundle.archive import Bundle
 
 

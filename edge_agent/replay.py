@@ -11,7 +11,8 @@ from typing import Final
 from edge_agent.batch import WINDOWS, Batch
 from edge_agent.clock import WallClock
 from edge_agent.ring import Chunk, Ring
-from edge_agent.slot import Loaded, Made, Slot
+from edge_agent.slot import Made, Slot
+from edge_agent.succession import Loaded
 from edge_agent.telling import Note
 from edge_bundle.archive import read_bundle
 from edge_bundle.errors import ConfigError, ModelRefused

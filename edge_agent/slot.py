@@ -17,17 +17,15 @@ from edge_agent.reader import Reader, Taken
 from edge_agent.ring import Ring
 from edge_agent.schedule import Job
 from edge_agent.sharing import Share, Sharing
+from edge_agent.succession import Loaded, Offer, Succession
 from edge_agent.tally import Tally
 from edge_agent.telling import Note, Teller
-from edge_bundle.archive import Bundle
 from edge_bundle.decision.certainty import rate_certainty
 from edge_bundle.decision.outcome import Decision
-from edge_bundle.drift import Drift
 from edge_bundle.errors import ArtifactRefused
-from edge_bundle.inference import Inference, Times
+from edge_bundle.inference import Times
 from edge_bundle.manifest import Stream
 from edge_bundle.tensor import Float32Array
-from edge_wire.messages import ModelId
 
 COST_SHARE: Final = 8
 """A window's time counts for one part in so many of the moving estimate."""
@@ -36,24 +34,6 @@ STARVING: Final = 10
 """So many windows' samples without a whole window are worth a word."""
 Late = Literal["drop", "keep"]
 Keep = Callable[[str, Stream, Float32Array, Decision, float | None, bool], None]
-
-
-class Loaded(Struct):
-    """A bundle whose model is in memory."""
-
-    bundle: Bundle
-    inference: Inference
-    drift: Drift | None = None
-    """None: nobody watches."""
-
-    @property
-    def stream(self) -> Stream:
-        """What the model is to see; a bundle without it comes through no door of the agent."""
-        return self.bundle.manifest.expect_stream()
-
-    def identify(self) -> ModelId:
-        manifest = self.bundle.manifest
-        return ModelId(manifest.name, manifest.version, self.bundle.sha256[:8])
 
 
 class Made(Struct, frozen=True, gc=False):
@@ -110,6 +90,8 @@ class Slot:
         next one, the decision, how sure that is, and whether the model has drifted."""
         self.reader = Reader()
         """Takes the windows."""
+        self.models = Succession()
+        """What runs here, and what may."""
         self.sharing = Sharing()
         """Of the stream, with the other models on it."""
         self._share: Share | None = None
@@ -117,10 +99,6 @@ class Slot:
         self._finished_ns = 0
         self._unhealthy = unhealthy
         self._healthy = healthy
-        self._offered: tuple[Loaded, bool, Loaded | None] | None = None
-        self._running: Loaded | None = None
-        self._fallback: Loaded | None = None
-        self._trial = False
         self._stateful = False
         """Whether what runs remembers the windows before."""
         self._stale = False
@@ -129,7 +107,7 @@ class Slot:
     @property
     def running(self) -> Loaded | None:
         """What makes the predictions now."""
-        return self._running
+        return self.models.running
 
     @property
     def seq(self) -> int:
@@ -142,15 +120,15 @@ class Slot:
 
     def idle(self, ring: Ring) -> bool:
         """Tell whether there is no whole window to do."""
-        return self._offered is None and self.reader.idle(ring)
+        return self.models.offered is None and self.reader.idle(ring)
 
     def starved(self, ring: Ring) -> bool:
         """Tell whether there never was a whole window."""
-        return self._running is not None and self.reader.end_ns == 0 and self.idle(ring)
+        return self.running is not None and self.reader.end_ns == 0 and self.idle(ring)
 
     def starving(self, ring: Ring) -> int:
         """Return in how many samples, or more, there was no whole window; 0 where all is well."""
-        running = self._running
+        running = self.models.running
         if running is None:
             return 0
         many = STARVING * max(running.stream.window, running.stream.hop)
@@ -174,21 +152,16 @@ class Slot:
                 whether it went well.
             fallback: what to fall back to, where it is not the present one.
         """
-        pending = self._offered
-        if pending is not None and fallback is None:
-            # What was offered before never ran, but is what would run now.
-            fallback = pending[2] if pending[1] else pending[0]
-        self._offered = (loaded, trial, fallback)
+        self.models.offer(Offer(loaded, trial, fallback))
 
     def settle(self) -> None:
         """End the trial well: the model kept to fall back to is given up. Called by any thread."""
-        self._trial = False
-        self._fallback = None
+        self.models.settle()
 
     def take(self, ring: Ring) -> bool:
         """Copy the next window out of the ring; tell whether there was one."""
         reader = self.reader
-        if self._offered is not None:
+        if self.models.offered is not None:
             reader.move_on()
             self._change(ring)
         late = self.late
@@ -205,7 +178,7 @@ class Slot:
         Returns: None where the model failed and there was none to fall back to.
         """
         began_ns, reader = monotonic_ns(), self.reader
-        while (running := self._running) is not None:
+        while (running := self.models.running) is not None:
             taken = self.begin()
             try:
                 self.run(taken)
@@ -215,7 +188,7 @@ class Slot:
                 if not self._fall_back(explain(error)):
                     running = None
                     break
-        if running is not None and (running.drift or self.keep or self._trial):
+        if running is not None and (running.drift or self.keep or self.models.trial):
             self._watch(running, decision)
         ended_ns = self._finished_ns = monotonic_ns()
         took_ns = ended_ns - began_ns
@@ -235,8 +208,8 @@ class Slot:
 
         Nobody looks at the window then, nor at what the model was given.
         """
-        running = self._running
-        if running is None or running.drift or self.keep or self._trial:
+        running = self.models.running
+        if running is None or running.drift or self.keep or self.models.trial:
             return False
         decider = running.inference.decider
         return decider is not None and not decider.needs_input
@@ -253,7 +226,7 @@ class Slot:
 
         Raises: whatever the model does.
         """
-        running = self._running
+        running = self.models.running
         assert running is not None
         inference = running.inference
         self._place(taken)
@@ -271,7 +244,7 @@ class Slot:
             patience_ns: what the first may wait for the others, once it was run.
         Returns: how many were run, and what the model failed with on the one after them.
         """
-        running, failure = self._running, None
+        running, failure = self.models.running, None
         assert running is not None
         placed = self._share is not None or any(t.broken for t in run)
         times: list[Times] = []
@@ -294,7 +267,7 @@ class Slot:
 
         Raises: whatever the decision does.
         """
-        running = self._running
+        running = self.models.running
         assert running is not None
         inference = running.inference
         if taken.broken:
@@ -315,7 +288,7 @@ class Slot:
         self.tally.failed += 1
         self._finished_ns = monotonic_ns()
         self.reader.gap = True
-        if self._trial:
+        if self.models.trial:
             self._fall_back(why)
 
     def end(self) -> tuple[Note, ...]:
@@ -324,8 +297,8 @@ class Slot:
 
     def _place(self, taken: Taken) -> None:
         """Tell what remembers the stream where in it a window is."""
-        if taken.broken and self._running is not None:
-            self._running.inference.reset_model()
+        if taken.broken and self.models.running is not None:
+            self.models.running.inference.reset_model()
         if self._share is not None:
             self._share.start, self._share.breaks = taken.start, taken.breaks
 
@@ -338,16 +311,15 @@ class Slot:
         if self.keep is not None:
             drifted = drift is not None and drift.drifted
             self.keep(self.model, running.stream, window, decision, certainty, drifted)
-        if self._trial:
+        if self.models.trial:
             self._healthy(self, running)
 
     def _fall_back(self, why: str) -> bool:
         """Leave a model that failed; tell whether the same window can be run by the one before."""
-        failed, fallback, trial = self._running, self._fallback, self._trial
+        failed = self.models.running
         if failed is None:
             return False
-        self._trial, self._fallback = False, None
-        reader = self.reader
+        reader, fallback = self.reader, self.models.fail()
         same = fallback is not None and _shape(fallback) == reader.window.shape
         if fallback is not None:
             if self._install(fallback):
@@ -356,57 +328,45 @@ class Slot:
                 reader.give_back()
         else:
             reader.gap = True  # no prediction is made of this window
-            if trial:
-                self._running = None
+            if self.models.running is None:
                 reader.leave()
         self._unhealthy(self, failed, why)
         return same
 
     def _change(self, ring: Ring) -> None:
-        offered, self._offered = self._offered, None
-        if offered is None:
+        models, reader = self.models, self.reader
+        offer = models.draw()
+        if offer is None:
             return
-        loaded, trial, fallback = offered
-        reader = self.reader
         if not reader.stands:
             reader.enter(ring)
             reader.gap = self.seq > 0  # nothing ran since the prediction before
         try:
-            why = self._enter(ring, loaded, trial, fallback)
+            why = self._enter(ring, offer)
         except Exception as error:  # such as no memory for its windows
             why = f"{type(error).__name__}: {error}"
-            self._go_back(loaded, fallback)
-        used = [m.stream for m in (self._running, self._fallback) if m is not None]
+            self._resume(models.break_off(offer))
+        used = [m.stream for m in (models.running, models.fallback) if m is not None]
         release(ring, id(self), used)
         if why:
-            self._unhealthy(self, loaded, why)
+            self._unhealthy(self, offer.loaded, why)
 
-    def _enter(self, ring: Ring, loaded: Loaded, trial: bool, fallback: Loaded | None) -> str:
+    def _enter(self, ring: Ring, offer: Offer) -> str:
         """Let another model run from the next window; return why it does not."""
+        loaded, models = offer.loaded, self.models
         wanted, kept = loaded.stream.window, _kept(ring, loaded)
         if wanted > kept:
-            if self._running is None and fallback is not None:
-                self._install(fallback)
-            elif self._running is None:
-                self.reader.leave()
+            if models.running is None:
+                self._resume(models.refuse(offer))
             return f"a window of {wanted} samples; {kept} are kept of this stream"
-        if not trial:
-            self._fallback = None
-        elif fallback is not None:
-            self._fallback = fallback
-        elif not self._trial:
-            self._fallback = self._running
-        self._trial = trial
+        models.admit(offer)
         self._install(loaded)
-        if self._fallback is not None:
-            follow(ring, self._fallback.stream)  # now: later is not under the feed's lock
+        if models.fallback is not None:
+            follow(ring, models.fallback.stream)  # now: later is not under the feed's lock
         return ""
 
-    def _go_back(self, loaded: Loaded, fallback: Loaded | None) -> None:
-        """Run what ran before a model whose change to it broke off."""
-        running = None if self._running is loaded else self._running
-        before = fallback or self._fallback or running
-        self._trial, self._fallback, self._running = False, None, None
+    def _resume(self, before: Loaded | None) -> None:
+        """Run what is to run in place of a model that does not."""
         if before is None:
             self.reader.leave()
         else:
@@ -423,7 +383,7 @@ class Slot:
             self._share = None
         rate = None if reader.source is None else key_of(reader.source, stream)
         self._share = self.sharing.join(loaded.inference, rate)
-        self._running = loaded
+        self.models.running = loaded
         self._stateful = loaded.bundle.manifest.stateful
         self._stale = True
         self.cost_ns = 0

@@ -19,8 +19,9 @@ from edge_agent.loading import Loader
 from edge_agent.place import Place
 from edge_agent.records import Floor
 from edge_agent.reporter import Reporter
-from edge_agent.slot import Loaded, Slot
+from edge_agent.slot import Slot
 from edge_agent.store import Store
+from edge_agent.succession import Loaded
 from edge_bundle.archive import Bundle
 from edge_bundle.errors import ArtifactRefused
 from edge_wire.assignment import Assignment, Encoding, Ref, Variant, choose_ref

@@ -9,7 +9,8 @@ import numpy as np
 
 from edge_agent.clock import WallClock
 from edge_agent.ring import Chunk, Ring
-from edge_agent.slot import Loaded, Made, Slot
+from edge_agent.slot import Made, Slot
+from edge_agent.succession import Loaded
 from edge_bundle.archive import Bundle
 from edge_bundle.decision.rules import Classification
 from edge_bundle.errors import ModelRefused

@@ -13,7 +13,8 @@ from edge_agent import batch as b
 from edge_agent.batch import Batch
 from edge_agent.clock import WallClock
 from edge_agent.ring import Chunk, Ring
-from edge_agent.slot import Loaded, Made, Slot
+from edge_agent.slot import Made, Slot
+from edge_agent.succession import Loaded
 from edge_bundle import inference as i
 from edge_bundle.archive import Bundle
 from edge_bundle.decision.rules import Anomaly, Classification, Events, Every, Rule, Smoothing

@@ -11,7 +11,8 @@ from edge_agent.bell import Bell
 from edge_agent.clock import WallClock
 from edge_agent.feed import Feed, Policy
 from edge_agent.ring import Chunk, Ring
-from edge_agent.slot import Loaded, Made, Slot
+from edge_agent.slot import Made, Slot
+from edge_agent.succession import Loaded
 from tests.edge_agent.echo import MS, echo, read, seen
 
 PATIENCE_S = 10

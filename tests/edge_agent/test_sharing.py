@@ -9,7 +9,8 @@ from edge_agent.clock import WallClock
 from edge_agent.feed import Feed
 from edge_agent.ring import Ring
 from edge_agent.sharing import MOST_HELD, Group
-from edge_agent.slot import Loaded, Slot
+from edge_agent.slot import Slot
+from edge_agent.succession import Loaded
 from edge_bundle.archive import Bundle
 from edge_bundle.features.chain import Chain
 from edge_bundle.features.runner import Fresh

@@ -18,7 +18,8 @@ from edge_agent.bell import Bell
 from edge_agent.clock import WallClock
 from edge_agent.feed import Feed
 from edge_agent.ring import Chunk, Ring
-from edge_agent.slot import Loaded, Slot
+from edge_agent.slot import Slot
+from edge_agent.succession import Loaded
 from edge_bundle.archive import Bundle
 from edge_bundle.features.steps import MicroFrontend
 from edge_bundle.inference import Inference

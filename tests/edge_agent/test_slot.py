@@ -17,7 +17,8 @@ from msgspec.structs import replace
 from edge_agent.clock import WallClock
 from edge_agent.reader import Reader
 from edge_agent.ring import MAX_BREAKS, Chunk, Ring
-from edge_agent.slot import Late, Loaded, Made, Slot
+from edge_agent.slot import Late, Made, Slot
+from edge_agent.succession import Loaded
 from edge_bundle.archive import write_bundle
 from edge_bundle.decision.rules import Score
 from edge_bundle.errors import ModelRefused

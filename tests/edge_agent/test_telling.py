@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from edge_agent.clock import WallClock
 from edge_agent.ring import Chunk, Ring
-from edge_agent.slot import Loaded, Made, Slot
+from edge_agent.slot import Made, Slot
+from edge_agent.succession import Loaded
 from edge_agent.telling import Note
 from edge_bundle.archive import Bundle
 from edge_bundle.decision.rules import (

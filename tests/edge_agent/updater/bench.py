@@ -41,12 +41,12 @@ class Bench:
     def resume(self, configured: Bundle | None = None) -> str | None:
         """Start anew; return the version that the slot was offered."""
         self.updater.resume({"watch": configured.sha256} if configured else {})
-        offered = self.slot._offered
-        return offered[0].bundle.manifest.version if offered else None
+        offered = self.slot.models.offered
+        return offered.loaded.bundle.manifest.version if offered else None
 
     def fallback(self) -> str | None:
-        offered = self.slot._offered
-        before = offered[2] if offered else None
+        offered = self.slot.models.offered
+        before = offered.fallback if offered else None
         return before.bundle.manifest.version if before else None
 
 

@@ -143,8 +143,8 @@ def test_where_nothing_runs_any_more_the_report_says_so_and_the_log_why(
     record(stored, releases, State.COMMITTED, running="1")
     bench = Bench(stored)
     assert bench.resume() == "1.0.0"
-    (loaded, _, _) = bench.slot._offered or (None, None, None)
-    assert loaded is not None
+    assert bench.slot.models.offered is not None
+    loaded = bench.slot.models.offered.loaded
     for _window in range(3):
         bench.updater.on_unhealthy(bench.slot, loaded, "no room for its windows")
     bench.updater._agenda.hear_verdicts()
@@ -189,9 +189,9 @@ def test_a_version_is_loaded_with_the_thresholds_of_its_device(
     bench.updater.add(bench.slot, SHAPE, {"PEN": 0.875})
     bench.store.take_in(releases["1"].path)
     assert bench.resume(releases["1"]) == "1.0.0"
-    offered = bench.slot._offered
+    offered = bench.slot.models.offered
     assert offered is not None
-    decider = offered[0].inference.decider
+    decider = offered.loaded.inference.decider
     assert decider is not None
     assert read_thresholds(decider.rule)["PEN"] == 0.875
 
