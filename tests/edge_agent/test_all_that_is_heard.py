@@ -1,5 +1,6 @@
 """What a subscriber of everything hears of a whole agent on a real broker, and what it does not."""
 
+import io
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
+import numpy as np
 import pytest
 
 from edge_agent.replay import Replay
@@ -17,7 +19,7 @@ from edge_bundle.decision.rules import Classification, Events, Score
 from edge_bundle.features.steps import MicroFrontend
 from edge_bundle.golden import pack_golden
 from edge_bundle.inference import Inference
-from edge_bundle.manifest import Channel, Stream
+from edge_bundle.manifest import Channel, Reference, Stream
 from edge_bundle.recording import read_recordings
 from edge_bundle.runtimes.loader import load_model
 from edge_bundle.window import window_starts
@@ -271,3 +273,49 @@ def test_no_window_is_kept_where_the_configuration_has_no_capture(
     assert_only_the_contract(ears, operator)
     assert {t.capture for t in ears.of(Telemetry, "/telemetry")} == {None}
     assert files_with_windows(tmp_path, watch) == set()
+
+
+def pack_reference(shift: float) -> bytes:
+    """Write the population of the recording's own samples, as if all had been so much larger."""
+    samples = np.concatenate([r.samples for r in read_recordings(RECORDING, STREAM)]) + shift
+    deciles = np.quantile(samples, np.arange(1, 10) / 10, axis=0).T
+    bins = [np.searchsorted(d, c, "right") for d, c in zip(deciles, samples.T, strict=True)]
+    counts = np.array([np.bincount(b, minlength=10) for b in bins])
+    with io.BytesIO() as file:
+        np.savez(file, deciles=deciles, decile_counts=counts)
+        return file.getvalue()
+
+
+@pytest.mark.parametrize(("shift", "drifted"), [(0.0, False), (5.0, True)])
+def test_stream_that_is_not_what_the_model_was_built_on_is_told_and_its_windows_are_kept(
+    embedded: RunningBroker, tmp_path: Path, shift: float, drifted: bool
+) -> None:
+    files = {"reference.npz": pack_reference(shift)}
+    bundle = make_release(tmp_path, "1.0.0", more=files, reference=Reference("reference.npz"))
+    more = '[capture]\npath = "kept"\nmax_bytes = 100000\ndrifted = true\nper_minute = 1e6\n'
+    more += "[telemetry]\nevery_s = 0.1"
+    operator = Operator(embedded.url)
+    config = operator.enrol(tmp_path, factor=400.0, loop=False, runs=bundle, more=more)
+
+    def last() -> Telemetry | None:
+        return next(iter(ears.of(Telemetry, "/telemetry")[-1:]), None)
+
+    def over() -> bool:
+        infos, told = ears.of(Info, "/info"), last()
+        ended = bool(infos) and {s.state for s in infos[-1].streams.values()} == {"ended"}
+        return ended and told is not None and told.models["watch"].windows >= len(WINDOWS)
+
+    with hearing_all(embedded) as ears:
+        with Agent(config):
+            ears.wait_for(over)
+        ears.wait_for(lambda: ears.heard[-1][1] == b"stopped")
+        told = last()
+    assert told is not None
+    drift, capture = told.models["watch"].drift, told.capture
+    assert drift is not None
+    assert capture is not None
+    assert drift.drifted is drifted
+    assert (capture.windows + capture.waiting > 0) is drifted
+    kept = [r.samples for f in (tmp_path / "kept").iterdir() for r in read_recordings(f, STREAM)]
+    assert bool(kept) is drifted
+    assert {samples.tobytes() for samples in kept} <= WINDOWS

@@ -8,9 +8,10 @@ import json
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -50,13 +51,25 @@ T = TypeVar("T")
 _NUMBERS = itertools.count()
 
 
-def make_release(folder: Path, version: str, model: Path = MODEL, **changes: Any) -> Bundle:
-    """Write a bundle of the watch example whose golden vectors are true for its weights."""
+def make_release(
+    folder: Path,
+    version: str,
+    model: Path = MODEL,
+    more: Mapping[str, bytes] = MappingProxyType({}),
+    **changes: Any,
+) -> Bundle:
+    """Write a bundle of the watch example whose golden vectors are true for its weights.
+
+    Args:
+        more: files of the bundle besides the model and the golden vectors.
+        changes: of the manifest.
+    """
     manifest = watch_manifest(version=version, **changes)
     inference = Inference(manifest, load_model(model.read_bytes(), "onnx"))
     files = {
         "model.onnx": model.read_bytes(),
         "golden.npz": pack_golden(inference, watch_windows()),
+        **more,
     }
     inference.close()
     return write_bundle(folder, manifest, files)
