@@ -194,10 +194,11 @@ class Collection:
                 f"a window of {model} takes {len(data)} bytes, and capture.max_bytes is "
                 f"{self._table.max_bytes}: make that larger",
             )
-        recordings = iter(self._recordings())
-        while self._bytes + len(data) > self._table.max_bytes:
-            oldest = next(recordings)
-            size = oldest.stat().st_size
+        held = [(file, file.stat().st_size) for file in self._recordings()]
+        self._bytes = sum(size for _, size in held)  # whoever fetches files may take them away
+        for oldest, size in held:
+            if self._bytes + len(data) <= self._table.max_bytes:
+                break
             oldest.unlink()
             self._bytes -= size
         self._files += 1

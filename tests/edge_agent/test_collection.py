@@ -119,6 +119,23 @@ def test_windows_that_fill_the_quota_go_into_files_that_fit(tmp_path: Path) -> N
     assert held >= 5  # half of the quota, and not what is left of a file with all
 
 
+def test_files_that_somebody_took_away_make_room(tmp_path: Path) -> None:
+    keeping = opened(tmp_path, uncertain_below=1)
+    offer(keeping, 0.1)
+    keeping.flush()
+    keeping = opened(tmp_path, uncertain_below=1, max_bytes=2 * keeping.describe().bytes)
+    for _ in range(3):
+        for file in tmp_path.iterdir():
+            file.unlink()
+        for _ in range(2):
+            offer(keeping, 0.1)
+            keeping.flush()
+        assert len(list(tmp_path.iterdir())) == 2
+    told = keeping.describe()
+    assert told.bytes == sum(f.stat().st_size for f in tmp_path.iterdir())
+    assert (told.windows, told.dropped, told.error) == (6, 0, "")
+
+
 def test_large_windows_wait_by_their_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     size = watch_windows(1)[0].nbytes
     keeping = opened(tmp_path, uncertain_below=1)
