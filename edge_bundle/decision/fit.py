@@ -105,10 +105,10 @@ def _check_bounds(rule: Regression) -> None:
 
 
 def _check_events(rule: Rule, events: Events) -> None:
-    making, said = event_labels(rule), said_labels(rule)
+    making, said = event_labels(rule), [s for s in said_labels(rule) if s != UNKNOWN]
     _refuse_twice("events.labels", making)
     for label in making:
-        if label not in said or label == UNKNOWN:
+        if label not in said:
             raise ValueError(f"decision.events.labels: {label!r} is none of {', '.join(said)}")
     if events.on is None and events.off is None:
         return

@@ -178,7 +178,8 @@ def event_labels(rule: Rule) -> tuple[str, ...]:
         return ()
     if rule.events.labels is not None:
         return rule.events.labels
-    return rule.labels if isinstance(rule, Classification) else remarkable(rule)
+    # A model may have a class of that name, as keyword spotters do.
+    return tuple(label for label in remarkable(rule) if label != UNKNOWN)
 
 
 def said_labels(rule: Rule) -> tuple[str, ...]:

@@ -44,6 +44,7 @@ def face(**changes: Any) -> Detection:
         (face(order="xywh", anchors=BLAZE_FACE), FACE_OUTPUTS),
         (face(smoothing=Smoothing("majority", 3)), {"b": (5, 4), "s": (5,)}),
         (Anomaly(3.0, events=Events(on=5, off=2)), {"y": (640,)}),
+        (Classification(("a", "unknown"), events=Events(on=0.8, off=0.4)), {"y": (2,)}),
         (Regression((Quantity("t", "K", high=9),), events=Events(("high",), off=8)), {"y": (1,)}),
     ],
 )
@@ -125,6 +126,11 @@ def test_what_fits_is_taken(rule: Rule, gives: dict[str, tuple[int, ...]]) -> No
             "decision.events.labels: 'maybe' is none of no, yes",
         ),
         (
+            Classification(("a", "b", "unknown"), events=Events(("unknown",))),
+            {"y": (3,)},
+            "decision.events.labels: 'unknown' is none of a, b",
+        ),
+        (
             Score(("no", "yes"), 0.5, events=Events(("no", "yes"), off=0.3)),
             {"y": (1,)},
             (
@@ -162,6 +168,7 @@ def test_what_does_not_fit_is_refused_by_its_key(
         (Classification(("a", "b"), events=Events(("b",))), ("b",)),
         (Classification(("a", "b"), events=Events(())), ()),
         (Classification(("a", "b")), ()),
+        (Classification(("a", "unknown"), events=Events()), ("a",)),
         (Score(("no", "yes"), 0.5, events=Events()), ("yes",)),
         (Anomaly(1.0, events=Events()), ("anomaly",)),
         (Regression((Quantity("t", "K", high=3),), events=Events()), ("low", "high")),
