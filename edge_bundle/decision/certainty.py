@@ -14,7 +14,8 @@ def rate_certainty(rule: Rule | None, decision: Decision) -> float | None:
         case Classification():
             return decision.score
         case Score():
-            return max(decision.score, 1 - decision.score)
+            # Of what is not a number nothing speaks for either.
+            return max(decision.score, 1 - decision.score) if decision.top else 0.0
         case Detection():
             return 1 - decision.score if decision.label == NONE else decision.score
         case _:
