@@ -57,7 +57,7 @@ class Events(Struct, frozen=True):
 class Every(Struct, frozen=True):
     """At most one prediction in so many seconds."""
 
-    every_s: PositiveFloat
+    every_s: Annotated[float, Meta(gt=0, le=1e9)]
 
 
 class Common(Struct, frozen=True, kw_only=True, tag_field="kind"):

@@ -116,6 +116,10 @@ refractory_s = 1
             'labels = ["a", "b"]\npredictions = "some"',
             "3:1: decision.predictions: no value 'some'; known: ",
         ),
+        (
+            'labels = ["a", "b"]\npredictions = { every_s = 1e300 }',
+            "3:17: decision.predictions.every_s: 1e300, expected a number <= 1e+09",
+        ),
     ],
 )
 def test_decision_that_is_none_is_refused_at_its_key(tmp_path: Path, lines: str, said: str) -> None:
