@@ -30,6 +30,9 @@ class Form(Struct, frozen=True):
     a column is a channel."""
     top_hz: float = 0.0
     """Frequency of a spectrum's last bin, where the first is 0 Hz; 0 where there is no spectrum."""
+    half_hz: float = 0.0
+    """Half the rate of what a spectrum is of, a little above the last bin of an odd length; 0 where
+    there is no spectrum."""
 
     @property
     def size(self) -> int:

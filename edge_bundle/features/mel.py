@@ -35,10 +35,9 @@ class Mel(Struct, frozen=True, tag_field="kind", tag="mel"):
         """Return what the step gives; raises Misfit."""
         if form.top_hz <= 0:
             raise Misfit("mel bands need spectra: a spectrogram before them")
-        high_hz = form.top_hz if self.high_hz is None else self.high_hz
-        # The last bin of an odd length is a little below half the rate.
-        if high_hz > form.top_hz * form.bins / (form.bins - 1):
-            raise Misfit(f"{high_hz:g}, the spectrum ends at {form.top_hz:g} Hz", "high_hz")
+        high_hz = form.half_hz if self.high_hz is None else self.high_hz
+        if high_hz > form.half_hz:
+            raise Misfit(f"{high_hz:g}, the spectrum ends at {form.half_hz:g} Hz", "high_hz")
         if self.low_hz >= high_hz:
             raise Misfit(f"{self.low_hz:g}, expected less than {high_hz:g}, high_hz", "low_hz")
         if self.bands * form.bins > MAX_VALUES:
@@ -89,7 +88,7 @@ def to_hz(mel: Float64Array, formula: Formula) -> Float64Array:
 
 def mel_weights(step: Mel, form: Form) -> Float64Array:
     """Return how much of each bin is in each band, float64 [bins, bands]."""
-    high_hz = form.top_hz if step.high_hz is None else step.high_hz
+    high_hz = form.half_hz if step.high_hz is None else step.high_hz
     low, high = to_mel(np.array([step.low_hz, high_hz]), step.formula)
     edges = np.linspace(low, high, step.bands + 2)
     edges_hz = to_hz(edges, step.formula)

@@ -48,6 +48,7 @@ class Spectrogram(Struct, frozen=True, tag_field="kind", tag="spectrogram"):
             form.rate_hz / self.step,
             bins,
             form.rate_hz * (bins - 1) / self.length,
+            form.rate_hz / 2,
         ).bounded()
 
 

@@ -192,7 +192,12 @@ def test_spectrogram(step: Spectrogram, columns: int) -> None:
 @pytest.mark.parametrize("norm", ["none", "slaney"])
 @pytest.mark.parametrize(
     ("rate_hz", "fft", "bands", "low_hz", "high_hz"),
-    [(16000, 512, 40, 20.0, 4000.0), (22050, 2048, 128, 0.0, None), (16000, 401, 26, 60.0, 7600.0)],
+    [
+        (16000, 512, 40, 20.0, 4000.0),
+        (22050, 2048, 128, 0.0, None),
+        (16000, 401, 26, 60.0, 7600.0),
+        (22050, 551, 26, 0.0, None),
+    ],
 )
 def test_mel(
     formula: Formula,
@@ -214,7 +219,7 @@ def test_mel(
         dtype=np.float64,
     )
     bins = fft // 2 + 1
-    form = Form(bins, bins, 100.0, bins, rate_hz * (bins - 1) / fft)
+    form = Form(bins, bins, 100.0, bins, rate_hz * (bins - 1) / fft, rate_hz / 2)
     step = Mel(bands, low_hz, high_hz, formula, norm)  # type: ignore[arg-type]
     found = compile_steps([step], form).run(np.eye(bins, dtype=np.float32))
     assert_close(found, expected.T)
@@ -225,7 +230,7 @@ def test_mel_with_slopes_straight_in_mel() -> None:
         return 1127 * float(np.log1p(hz / 700))
 
     step = Mel(10, 100.0, 3000.0, slopes="mel")
-    found = compile_steps([step], Form(129, 129, 100.0, 129, 4000.0)).run(
+    found = compile_steps([step], Form(129, 129, 100.0, 129, 4000.0, 4000.0)).run(
         np.eye(129, dtype=np.float32)
     )
     spacing = (to_mel(3000) - to_mel(100)) / 11

@@ -49,7 +49,7 @@ def test_every_step_has_a_runner_and_is_tried() -> None:
 @pytest.mark.parametrize(
     ("form", "steps", "after"),
     [
-        (SPEECH, [Spectrogram(480, 320, 512)], Form(49, 257, 50.0, 257, 8000.0)),
+        (SPEECH, [Spectrogram(480, 320, 512)], Form(49, 257, 50.0, 257, 8000.0, 8000.0)),
         (SPEECH, [Mfcc(480, 320, 512, count=10)], Form(49, 10, 50.0, 10)),
         (SPEECH, [MicroFrontend()], Form(98, 40, 100.0, 40)),
         (SPEECH, [MicroFrontend(step_ms=20)], Form(49, 40, 50.0, 40)),
@@ -125,6 +125,11 @@ refusals: list[tuple[Form, Step, str]] = [
         AUDIO,
         LogMel(400, 160, high_hz=9000.0),
         "features[1].high_hz: 9000, the spectrum ends at 8000 Hz",
+    ),
+    (
+        AUDIO,
+        LogMel(400, 160, high_hz=8010.0),
+        "features[1].high_hz: 8010, the spectrum ends at 8000 Hz",
     ),
     (
         AUDIO,
