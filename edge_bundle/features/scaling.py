@@ -12,6 +12,8 @@ from edge_bundle.tensor import Float32Array
 Positive = Annotated[float, Meta(gt=0)]
 PerColumn = Annotated[tuple[float, ...], Meta(min_length=1)]
 """One for each column."""
+LEAST: Final = 1.2e-38
+"""What is smaller may be 0 as a float32, or its inverse infinite."""
 
 
 class Standardise(Struct, frozen=True, tag_field="kind", tag="standardise"):
@@ -28,6 +30,7 @@ class Standardise(Struct, frozen=True, tag_field="kind", tag="standardise"):
             raise Misfit(
                 f"{len(self.mean)} means and {len(self.std)} deviations for {form.columns} channels"
             )
+        _expect_float32("std", *self.std)
         return form
 
 
@@ -69,8 +72,15 @@ class Log(Struct, frozen=True, tag_field="kind", tag="log"):
     """10 with base 10 gives decibels of a power, 20 those of a magnitude."""
 
     def after(self, form: Form) -> Form:
-        """Return what the step gives."""
+        """Return what the step gives; raises Misfit."""
+        _expect_float32("floor", self.floor)
         return form
+
+
+def _expect_float32(key: str, *numbers: float) -> None:
+    for number in numbers:
+        if number < LEAST:
+            raise Misfit(f"{number:g}, expected {LEAST:g} or more", key)
 
 
 LOGARITHMS = {"e": np.log, 2: np.log2, 10: np.log10}

@@ -18,6 +18,7 @@ from edge_bundle.features.steps import (
     Dct,
     Detrend,
     Form,
+    Log,
     LogMel,
     Mel,
     Mfcc,
@@ -29,6 +30,7 @@ from edge_bundle.features.steps import (
     Single,
     Spectrogram,
     Spectrum,
+    Standardise,
     Statistics,
     Step,
     Transpose,
@@ -78,6 +80,12 @@ refusals: list[tuple[Form, Step, str]] = [
         "features[1].to_height: 16384 lines of 100 pixels are too many",
     ),
     (IMU, Scale((1.0, 2.0)), "features[1].factor: 2 numbers for 3 columns"),
+    (IMU, Log(floor=1e-60), "features[1].floor: 1e-60, expected 1.2e-38 or more"),
+    (
+        IMU,
+        Standardise((0.0,) * 3, (1.0, 1.0, 1e-60)),
+        "features[1].std: 1e-60, expected 1.2e-38 or more",
+    ),
     (IMU, Scale(offset=(1.0,)), "features[1].offset: 1 numbers for 3 columns"),
     (
         IMU,
