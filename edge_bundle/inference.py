@@ -1,6 +1,7 @@
 """The one path from a raw window to a decision, for converter and device alike."""
 
 from collections.abc import Callable, Mapping, Sequence
+from math import isfinite
 from time import monotonic_ns
 from typing import TypeAlias
 
@@ -63,7 +64,8 @@ class Inference:
         self._scores = parts[0] if len(parts) == 1 else np.concatenate(parts)
         fed = manifest.state or manifest.constants
         self._feedback = Feedback(manifest, model) if fed else None
-        self._follows = bool(fed or self._coded or self._parts)
+        self._stateful = manifest.stateful
+        self._follows = bool(fed or self._coded or self._parts or self._stateful)
         """Whether a run leaves something to do."""
         self.began_ns = 0
         """When the last window was begun, in monotonic time."""
@@ -218,13 +220,20 @@ class Inference:
             self._encode(self._taken, self._input)
 
     def _follow(self) -> None:
-        """Do what a run is followed by: state goes back in, codes become real values."""
+        """Do what a run is followed by: state goes back in unless it is spoilt, codes become real
+        values.
+        """
         if self._feedback is not None:
             self._feedback.carry()
         for decode, codes in self._coded:
             decode(codes)
         if self._parts is not None:
             np.concatenate(self._parts, out=self._scores)
+        # What is not finite would be in the state of all that follow. A sum of squares that
+        # overflows is finite in its parts.
+        scores = self._scores
+        if self._stateful and not isfinite(scores.dot(scores)) and not np.isfinite(scores).all():
+            self.reset_model()
 
 
 def _copy_prepared(window: Array, target: Array) -> None:

@@ -32,6 +32,14 @@ def test_state_goes_on_from_window_to_window_until_reset() -> None:
     assert float(inference.scores(windows[0])[0]) == totals[0]
 
 
+def test_state_that_is_not_finite_is_not_carried_on() -> None:
+    inference = opened(accumulator_manifest())
+    ones, huge = np.ones((WINDOW, 1), np.float32), np.full((WINDOW, 1), 3e38, np.float32)
+    assert [float(inference.scores(w)[0]) for w in (ones, huge)] == [GAIN * WINDOW, np.inf]
+    again = [float(inference.scores(ones)[0]) for _ in range(2)]
+    assert again == [GAIN * WINDOW, 2 * GAIN * WINDOW]
+
+
 def test_state_is_no_score() -> None:
     manifest = accumulator_manifest()
     assert opened(manifest).scores(np.ones((WINDOW, 1), np.float32)).tolist() == [GAIN * WINDOW]
