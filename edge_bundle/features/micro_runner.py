@@ -93,6 +93,8 @@ class MicroFrontendRunner:
             new = min(self._frames, fresh // self._step)
         seen = 0 if fresh is None else self._used - fresh
         self._convert(values, max(0, seen))
+        if seen < 0:  # the first of those ahead stand before the window, the others are in it
+            self._samples[self._ahead + seen : self._ahead] = self._samples[:-seen]
         end = self._ahead + self._used
         self._frontend.push(self._samples[self._ahead + seen : end], self._result.open(new))
         if self._ahead:
