@@ -80,6 +80,11 @@ class Group:
         place = self._places.get(start)
         return None if place is None or self._held is None else self._held[place]
 
+    def passed(self, start: int) -> bool:
+        """Tell whether the steps went on beyond a window whose features are held."""
+        last = self.steps.start
+        return last is not None and start <= last and start in self._places
+
     def follows(self, start: int, breaks: int) -> bool:
         """Tell whether a window is the one after the last, or begins what follows a break."""
         last = self.steps.start
@@ -137,7 +142,7 @@ class Share:
         """
         group = self.group
         with group.lock:
-            if group.members == 1 and self.inside:
+            if group.members == 1 and self.inside and not group.passed(self.start):
                 group.lent = self
                 return group.steps.run(samples, self.start, self.breaks)
             if group.lent is self:

@@ -153,6 +153,21 @@ def test_sharing_follows_a_change_of_model(runs: Runs) -> None:
     np.testing.assert_array_equal(runs[-1][0][:, 0], np.arange(15, 25))
 
 
+def test_model_that_leaves_makes_one_behind_it_forget_nothing(runs: Runs) -> None:
+    feed = feed_of(scaled(10, 5), scaled(10, 5))
+    feed.put(chunk(0, 30))
+    starts(feed, 0)
+    starts(feed, 1, 2)
+    feed.slots[0].offer(scaled(10, 10, 2.0))
+    feed.take(feed.slots[0])
+    assert starts(feed, 1) == [10, 15, 20]
+    feed.put(chunk(30, 5))
+    assert starts(feed, 1) == [25]
+    assert [(int(s[0, 0]), fresh) for s, fresh in runs] == [
+        (start, 5 if start else None) for start in range(0, 30, 5)
+    ]
+
+
 def test_versions_that_come_and_go_leave_nothing_behind() -> None:
     feed = feed_of(scaled(10, 10), scaled(10, 10))
     groups: dict[object, Group] = vars(feed.slots[0].sharing)["_groups"]
