@@ -31,6 +31,10 @@ WAITING_BYTES: Final = 4 << 20
 PARTS: Final = 4
 """No file takes more than this part of the quota, unless a single window does: the oldest file
 goes whole."""
+BESIDE: Final = 12
+"""Bytes that a window takes in a file beside its samples and its label,"""
+CHARACTER: Final = 4
+"""and those of a label's character, as long as the longest for each."""
 FLUSH_S: Final = 600.0
 """What waits longer than this is written, however little it is: an SD card wears by the write."""
 MINUTE_S: Final = 60.0
@@ -167,7 +171,7 @@ class Collection:
             waiting, self._waiting = self._waiting, {}
             self._count = self._held_bytes = 0
         for (model, stream), kept in waiting.items():
-            size = kept[0].samples.nbytes
+            size = kept[0].samples.nbytes + BESIDE + CHARACTER * max(len(k.label) for k in kept)
             windows = max(1, self._table.max_bytes // PARTS // size)
             for begin in range(0, len(kept), windows):
                 self._try_to_write(model, stream, kept[begin : begin + windows])

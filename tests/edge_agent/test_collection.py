@@ -119,6 +119,16 @@ def test_windows_that_fill_the_quota_go_into_files_that_fit(tmp_path: Path) -> N
     assert held >= 5  # half of the quota, and not what is left of a file with all
 
 
+def test_windows_smaller_than_their_label_go_into_files_that_fit(tmp_path: Path) -> None:
+    keeping = opened(tmp_path, uncertain_below=1, max_bytes=16000)
+    for _ in range(100):
+        decision = Decision("a label as long as thirty-two.", 0.1, [])
+        keeping.offer("watch", STREAM, np.zeros((1, 6), np.float32), decision, 0.1, False)
+    keeping.flush()
+    told = keeping.describe()
+    assert (told.windows, told.dropped, told.error) == (100, 0, "")
+
+
 def test_files_that_somebody_took_away_make_room(tmp_path: Path) -> None:
     keeping = opened(tmp_path, uncertain_below=1)
     offer(keeping, 0.1)
