@@ -46,14 +46,15 @@ class Coder:
     """Real values to the codes of one tensor and back, in memory of its own. Not thread-safe."""
 
     def __init__(self, spec: TensorSpec) -> None:
-        """Take a tensor; where it is an integer one without scale, the codes are the values."""
+        """Take a tensor; where it is an integer one without scale, the codes are whole values."""
         self._shape = spec.shape
         dtype = np.dtype(spec.dtype)
         self._plain = dtype == np.float32
         self._scaled = spec.scale is not None and spec.zero_point is not None
         self._scale = np.float32(spec.scale or 1)
         self._zero = np.float32(spec.zero_point or 0)
-        if dtype.kind in "iu":
+        self._whole = dtype.kind in "iu"
+        if self._whole:
             limits = np.iinfo(dtype)
             self._least, self._most = np.float32(limits.min), np.float32(limits.max)
             if int(self._most) > limits.max:  # rounded up, where there are more than 24 bits
@@ -74,13 +75,16 @@ class Coder:
         Source: LiteRT 8-bit quantization spec, q = round(r / scale) + zero_point.
         """
         values = values.reshape(self._shape)
-        if not self._scaled:
+        if not self._whole:
             out[...] = values
             return
         codes = self._real
-        np.divide(values, self._scale, out=codes)
-        np.rint(codes, out=codes)
-        np.add(codes, self._zero, out=codes)
+        if self._scaled:
+            np.divide(values, self._scale, out=codes)
+            np.rint(codes, out=codes)
+            np.add(codes, self._zero, out=codes)
+        else:
+            np.rint(values, out=codes)
         np.maximum(codes, self._least, out=codes)
         np.minimum(codes, self._most, out=codes)
         out[...] = codes

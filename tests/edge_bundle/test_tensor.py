@@ -58,6 +58,17 @@ def test_far_values_saturate_and_do_not_wrap() -> None:
     assert wide.tolist() == [[-(1 << 31), (1 << 31) - 128] * 2]  # the largest float32 below
 
 
+def test_without_a_scale_values_are_rounded_and_do_not_wrap() -> None:
+    values = np.array([254.6, -0.4, 300.0, -1e10, 33000.0, -33000.0], np.float32)
+    for dtype, expected in (
+        ("uint8", [255, 0, 255, 0, 255, 0]),
+        ("int16", [255, 0, 300, -32768, 32767, -32768]),
+    ):
+        codes = np.zeros((1, 6), dtype)
+        Coder(TensorSpec("x", (1, 6), dtype)).encode(values, codes)
+        assert codes.tolist() == [expected]
+
+
 def test_without_a_scale_codes_are_the_values() -> None:
     plain = TensorSpec("x", (1, 2), "int64")
     values = dequantize(np.array([[3, -4]]), plain)
