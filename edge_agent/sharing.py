@@ -22,8 +22,8 @@ HELD_BYTES: Final = 1 << 18
 """Of features kept for those that are late: of what remembers the stream nobody can make them
 again. Of a wake word 15 s."""
 LEAST_HELD, MOST_HELD = 4, 512
-Key = tuple[bytes, int, int, Hashable]
-"""Features, window, hop, and at which rate the stream is taken."""
+Key = tuple[bytes, int, int, float, Hashable]
+"""Features, window, hop, the rate that they are made for, and at which the stream is taken."""
 
 
 class Steps:
@@ -193,7 +193,8 @@ class Sharing:
         stream = manifest.stream
         if stream is None or chain is None or not manifest.features:
             return None
-        key = (msgspec.json.encode(manifest.features), stream.window, stream.hop, rate)
+        features = msgspec.json.encode(manifest.features)
+        key = features, stream.window, stream.hop, stream.rate_hz, rate
         make = partial(compile_steps, manifest.features, stream.form)
         with self._lock:
             group = self._groups.get(key)

@@ -17,7 +17,7 @@ from edge_bundle.features.runner import Fresh
 from edge_bundle.features.steps import Standardise
 from edge_bundle.inference import Inference
 from edge_bundle.tensor import Float32Array
-from tests.edge_agent.echo import EchoModel, echo, seen
+from tests.edge_agent.echo import RATE_HZ, EchoModel, echo, seen
 from tests.edge_agent.test_feed import chunk
 
 Runs = list[tuple[Float32Array, Fresh]]
@@ -37,9 +37,9 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
     return made
 
 
-def scaled(window: int, hop: int, mean: float = 0.0) -> Loaded:
+def scaled(window: int, hop: int, mean: float = 0.0, rate_hz: float = RATE_HZ) -> Loaded:
     """Return a model that sees its window less ``mean``."""
-    loaded = echo(window, hop)
+    loaded = echo(window, hop, rate_hz=rate_hz)
     features = (Standardise((mean,), (1.0,)),)
     manifest = msgspec.structs.replace(loaded.bundle.manifest, features=features)
     inference = Inference(manifest, EchoModel(window, lambda _call: False))
@@ -86,7 +86,10 @@ def test_three_models_in_turns_run_the_steps_once(runs: Runs) -> None:
 
 
 @pytest.mark.parametrize(
-    "other", [scaled(10, 5, 1.0), scaled(10, 10), scaled(20, 5)], ids=["features", "hop", "window"]
+    "other",
+    # A rate a little off fits the stream; features of frequencies are others there.
+    [scaled(10, 5, 1.0), scaled(10, 10), scaled(20, 5), scaled(10, 5, rate_hz=1010.0)],
+    ids=["features", "hop", "window", "rate"],
 )
 def test_models_that_differ_share_nothing(runs: Runs, other: Loaded) -> None:
     feed = feed_of(scaled(10, 5), other)
