@@ -20,7 +20,7 @@ from edge_bundle.decision.events import NO_SCORE, Action, Cause, Tracker
 from edge_bundle.decision.outcome import Decision
 from edge_bundle.decision.pace import Pace
 from edge_bundle.decision.rules import event_labels, falling_labels
-from edge_bundle.manifest import Stream
+from edge_bundle.manifest import RATE_TOLERANCE, Stream
 from edge_wire.messages import Event, Latency, ModelId, Prediction, State, encode
 
 NS_PER_MS: Final = 1e6
@@ -84,7 +84,8 @@ class Teller:
             self._tracker = Tracker(
                 rule.events, event_labels(rule), self._numbers, falling_labels(rule)
             )
-            hops = ceil(rule.events.minimum_s * stream.rate_hz / stream.hop)
+            most_hz = stream.rate_hz * (1 + RATE_TOLERANCE)  # of what comes
+            hops = ceil(rule.events.minimum_s * most_hz / stream.hop)
             self._ends = deque(maxlen=max(rule.events.debounce, hops + 1))
 
     def tell(

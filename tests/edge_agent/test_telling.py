@@ -38,7 +38,9 @@ from tests.edge_bundle.bundles import watch_manifest
 WINDOW = 4
 
 
-def loaded(version: str = "1.0.0", decision: Rule | None = None, **rule: Any) -> Loaded:
+def loaded(
+    version: str = "1.0.0", decision: Rule | None = None, rate_hz: float = RATE_HZ, **rule: Any
+) -> Loaded:
     """Return a model whose scores are the first and the last sample of its window."""
     manifest = watch_manifest(
         name="echo",
@@ -47,7 +49,7 @@ def loaded(version: str = "1.0.0", decision: Rule | None = None, **rule: Any) ->
             inputs=(Tensor("X", (1, WINDOW), "float32"),),
             outputs=(Tensor("probabilities", (1, 2), "float32"),),
         ),
-        stream=Stream(rate_hz=RATE_HZ, channels=(Channel("a", "g"),), window=WINDOW, hop=WINDOW),
+        stream=Stream(rate_hz=rate_hz, channels=(Channel("a", "g"),), window=WINDOW, hop=WINDOW),
         decision=decision or Classification(("first", "last"), output="probabilities", **rule),
     )
     bundle = Bundle(Path("echo.bundle"), f"{version:0<64}", 1, manifest)
@@ -249,6 +251,14 @@ def test_times_of_an_event_are_those_of_its_predictions_however_fast_it_is_repla
         ("new", 6, 9),
         ("update", 6, 10),
     ]
+
+
+def test_event_of_a_stream_a_little_faster_than_its_model_begins_where_it_did() -> None:
+    rule = Events(("last",), minimum_s=1.0)
+    bench = Bench(loaded(events=rule, rate_hz=RATE_HZ / 1.02), speed=4.0)
+    bench.say("first", *["last"] * 252)
+    (new,) = bench.events
+    assert new.start == bench.predictions[1].t
 
 
 def test_event_ends_at_a_gap_and_another_may_begin_behind_it() -> None:
