@@ -6,6 +6,7 @@ many at a time, as a recording that ``edge-convert`` and ``edge-agent replay`` r
 
 import io
 import logging
+import re
 import threading
 from errno import EFBIG
 from pathlib import Path
@@ -39,6 +40,8 @@ FLUSH_S: Final = 600.0
 """What waits longer than this is written, however little it is: an SD card wears by the write."""
 MINUTE_S: Final = 60.0
 MODE: Final = 0o600
+OURS: Final = re.compile(r"\d{6,}-[0-9a-f]+-\d{6,}-.+\.npz")
+"""Boot, number, model: whatever else is in the folder is somebody's, and not removed."""
 
 log = logging.getLogger(__name__)
 
@@ -211,8 +214,8 @@ class Collection:
         self._bytes += len(data)
 
     def _recordings(self) -> list[Path]:
-        """Return the files, the oldest first: a boot's name begins with its number."""
-        return sorted(self._folder.glob("*.npz"))
+        """Return our files, the oldest first: a boot's name begins with its number."""
+        return sorted(f for f in self._folder.glob("*.npz") if OURS.fullmatch(f.name))
 
 
 def pack_windows(stream: Stream, kept: list[Kept]) -> bytes:

@@ -96,6 +96,19 @@ def test_quota_lets_the_oldest_go_first_over_boots(tmp_path: Path) -> None:
     assert [f.name[:6] for f in sorted(tmp_path.iterdir())] == ["000004", "000005"]
 
 
+def test_recordings_of_others_in_the_folder_are_left_alone(tmp_path: Path) -> None:
+    for name in ("000-walking.npz", "walking.npz"):
+        (tmp_path / name).write_bytes(b"a day's work" * 1000)
+    keeping = opened(tmp_path, uncertain_below=1)
+    offer(keeping, 0.1)
+    keeping.flush()
+    keeping = opened(tmp_path, "000002-cd", uncertain_below=1, max_bytes=keeping.describe().bytes)
+    offer(keeping, 0.1)
+    keeping.flush()
+    names = [f.name for f in sorted(tmp_path.iterdir())]
+    assert names == ["000-walking.npz", "000002-cd-000001-watch.npz", "walking.npz"]
+
+
 def test_file_larger_than_the_quota_is_not_written(tmp_path: Path) -> None:
     keeping = opened(tmp_path, uncertain_below=1, max_bytes=100)
     offer(keeping, 0.1)
