@@ -3,13 +3,16 @@
 Corners are left, top, right, bottom, in fractions of the picture.
 """
 
-from math import ceil
-
 import numpy as np
 import numpy.typing as npt
 
 from edge_bundle.decision.rules import Anchors, Detection
 from edge_bundle.tensor import Float32Array
+
+
+def count_anchors(rule: Anchors) -> int:
+    """Return how many ``make_anchors`` would make, which may be more than memory holds."""
+    return sum(2 * (-(-rule.size // stride)) ** 2 for stride in rule.strides)
 
 
 def make_anchors(rule: Anchors) -> Float32Array:
@@ -26,7 +29,7 @@ def make_anchors(rule: Anchors) -> Float32Array:
         stride, together = rule.strides[at], 0
         while at < len(rule.strides) and rule.strides[at] == stride:
             at, together = at + 1, together + 2
-        cells = ceil(rule.size / stride)
+        cells = -(-rule.size // stride)
         line = (np.arange(cells, dtype=np.float32) + np.float32(0.5)) / np.float32(cells)
         y, x = np.meshgrid(line, line, indexing="ij")
         parts.append(np.repeat(np.stack((x, y), axis=-1).reshape(-1, 2), together, axis=0))

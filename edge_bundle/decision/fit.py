@@ -6,7 +6,7 @@ Raised is ValueError, beginning with the key as it stands in a manifest or a spe
 from collections.abc import Mapping, Sequence
 from math import prod
 
-from edge_bundle.decision.boxes import make_anchors
+from edge_bundle.decision.boxes import count_anchors
 from edge_bundle.decision.rules import (
     UNKNOWN,
     Anomaly,
@@ -137,7 +137,7 @@ def _check_boxes(rule: Detection, boxes: Shape, scores: Shape) -> None:
             f"decision.labels: {len(rule.labels)} labels of {count} boxes, "
             f"the model gives {prod(scores)} scores"
         )
-    if rule.anchors and (anchors := len(make_anchors(rule.anchors))) != count:
+    if rule.anchors and (anchors := count_anchors(rule.anchors)) != count:
         raise ValueError(f"decision.anchors: they make {anchors} boxes, the model gives {count}")
 
 

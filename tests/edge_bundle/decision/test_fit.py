@@ -111,6 +111,11 @@ def test_what_fits_is_taken(rule: Rule, gives: dict[str, tuple[int, ...]]) -> No
             "decision.anchors: they make 640 boxes, the model gives 896",
         ),
         (
+            face(order="xywh", anchors=Anchors((1, 2), 10**9, 128.0)),
+            FACE_OUTPUTS,
+            "decision.anchors: they make 2500000000000000000 boxes, the model gives 896",
+        ),
+        (
             face(anchors=BLAZE_FACE),
             FACE_OUTPUTS,
             "decision.order: 'xyxy', expected 'xywh' with anchors",
