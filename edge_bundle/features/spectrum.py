@@ -44,7 +44,9 @@ class BandPower(Struct, frozen=True, tag_field="kind", tag="band_power"):
 
     def after(self, form: Form) -> Form:
         """Return what the step gives; raises Misfit."""
-        form.expect_time("a band of frequencies", 2)
+        # Of two rows that taper leaves nothing.
+        rows = 3 if self.window == "hann_symmetric" else 2
+        form.expect_time("a band of frequencies", rows)
         edges, nyquist_hz = self.edges_hz, form.rate_hz / 2
         if edges[-1] > nyquist_hz:
             raise Misfit(f"{edges[-1]:g} Hz is above half the rate, {nyquist_hz:g} Hz", "edges_hz")

@@ -117,6 +117,11 @@ refusals: list[tuple[Form, Step, str]] = [
         BandPower((5.0, 1.0)),
         "features[1].edges_hz: no frequency from 5 to 1 Hz; a window of 100 rows has one each 0.5",
     ),
+    (
+        Form(2, 1, 50.0),
+        BandPower((0.0, 25.0), window="hann_symmetric"),
+        "features[1]: a band of frequencies needs 3 rows or more, 2 come to it",
+    ),
     (IMU, Mix(((1.0, 0.0),)), "features[1].weights: 2 numbers for 3 channels"),
     (IMU, MicroFrontend(), "features[1]: the audio front end needs 480 rows or more, 100 come"),
     (
