@@ -5,10 +5,8 @@ beginning to their end; the confirmed state. Used by the worker alone; time come
 windows.
 """
 
-from collections import deque
 from collections.abc import Iterator
 from itertools import count
-from math import ceil
 from typing import Final, Literal
 
 from msgspec import UNSET, Struct
@@ -20,7 +18,7 @@ from edge_bundle.decision.events import NO_SCORE, Action, Cause, Tracker
 from edge_bundle.decision.outcome import Decision
 from edge_bundle.decision.pace import Pace
 from edge_bundle.decision.rules import event_labels, falling_labels
-from edge_bundle.manifest import RATE_TOLERANCE, Stream
+from edge_bundle.manifest import Stream
 from edge_wire.messages import Event, Latency, ModelId, Prediction, State, encode
 
 NS_PER_MS: Final = 1e6
@@ -57,8 +55,9 @@ class Teller:
         self._state: str | None = None
         self._last_ns = self._last_end_ns = 0
         """End of the window told last, in the stream's own time, and in monotonic time."""
-        self._ends: deque[tuple[int, int]] = deque(maxlen=1)
-        """The same of the windows that an event told now may have begun with, where both differ."""
+        self._ends: dict[int, int] = {}
+        """The same of the windows that an event may have begun with, by the former, where both
+        differ."""
         self._starts: dict[int, str] = {}
         """When the events that go on began, by their numbers."""
         self._pending: list[Note] = []
@@ -84,9 +83,6 @@ class Teller:
             self._tracker = Tracker(
                 rule.events, event_labels(rule), self._numbers, falling_labels(rule)
             )
-            most_hz = stream.rate_hz * (1 + RATE_TOLERANCE)  # of what comes
-            hops = ceil(rule.events.minimum_s * most_hz / stream.hop)
-            self._ends = deque(maxlen=max(rule.events.debounce, hops + 1))
 
     def tell(
         self, decision: Decision, window: Taken, ended_ns: int
@@ -158,9 +154,12 @@ class Teller:
         notes = self._break_off("gap") if broken else []
         self._last_ns, self._last_end_ns = at_ns, end_ns
         if at_ns != end_ns:
-            self._ends.append((at_ns, end_ns))
+            self._ends[at_ns] = end_ns
         for action in tracker.push(at_ns, decision.label, decider.level):
             notes.append(self._note(action))
+        if self._ends:
+            rising = tracker.rising_ns
+            self._ends = {at: end for at, end in self._ends.items() if at in rising}
         if tracker.state is not None and tracker.state != self._state:
             self._state = tracker.state
             notes.append(self._note_state(decision))
@@ -185,7 +184,7 @@ class Teller:
         start = self._starts.get(action.number)
         if start is None:
             # The time of a replay at another speed moves against the clock.
-            began_ns = dict(self._ends).get(action.start_ns, action.start_ns)
+            began_ns = self._ends.get(action.start_ns, action.start_ns)
             start = self._starts[action.number] = self._clock.utc(began_ns)
         if action.kind == "end":
             del self._starts[action.number]

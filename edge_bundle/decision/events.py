@@ -112,7 +112,7 @@ class _Life:
         self._further = min if falls else max
         self._count = 0
         """Windows in a row that spoke for it while rising, against it while falling."""
-        self._start_ns = self._told_ns = self._rests_until_ns = 0
+        self.start_ns = self._told_ns = self._rests_until_ns = 0
         self._score = 0.0
         self._peak: float | None = None
         """None: no window that spoke for it had a score."""
@@ -156,10 +156,10 @@ class _Life:
         if self.phase is Phase.RESTING:
             return Sign.FOR
         if self.phase is Phase.QUIET:
-            self._count, self._start_ns, self._score, self._peak = 0, at_ns, 0.0, None
+            self._count, self.start_ns, self._score, self._peak = 0, at_ns, 0.0, None
         self._count += 1
         self._note(level)
-        if self._count < rule.debounce or at_ns - self._start_ns < _ns(rule.minimum_s):
+        if self._count < rule.debounce or at_ns - self.start_ns < _ns(rule.minimum_s):
             return Sign.FOR
         self._count = 0
         return Sign.PROVEN
@@ -181,9 +181,7 @@ class _Life:
         self, kind: Literal["new", "update", "end"], at_ns: int, cause: Cause | None = None
     ) -> Action:
         peak = self._score if self._peak is None else self._peak
-        return Action(
-            kind, self.number, self.label, self._score, peak, self._start_ns, at_ns, cause
-        )
+        return Action(kind, self.number, self.label, self._score, peak, self.start_ns, at_ns, cause)
 
 
 class Tracker:
@@ -240,6 +238,11 @@ class Tracker:
         """Let no window follow the last one: what goes on ends, and counting begins anew."""
         self._said, self._count = "", 0
         return [action for life in self._lives for action in life.break_off(at_ns, cause)]
+
+    @property
+    def rising_ns(self) -> set[int]:
+        """When the labels that may become events were first said: see ``Action.start_ns``."""
+        return {life.start_ns for life in self._lives if life.phase is Phase.RISING}
 
     @property
     def phases(self) -> Mapping[str, Phase]:

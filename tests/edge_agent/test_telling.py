@@ -261,6 +261,12 @@ def test_event_of_a_stream_a_little_faster_than_its_model_begins_where_it_did() 
     assert new.start == bench.predictions[1].t
 
 
+def test_windows_before_an_event_are_not_remembered_one_by_one() -> None:
+    bench = Bench(loaded(events=Events(("last",), minimum_s=1e6)), speed=4.0)
+    bench.say(*["last"] * 50)
+    assert len(vars(vars(bench.slot)["_teller"])["_ends"]) == 1
+
+
 def test_event_ends_at_a_gap_and_another_may_begin_behind_it() -> None:
     bench = Bench(loaded(events=Events(("last",))))
     bench.say("last", "last")
