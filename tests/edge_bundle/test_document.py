@@ -197,6 +197,7 @@ names = st.from_regex(r"[a-z0-9][a-z0-9._-]{0,63}", fullmatch=True)
 files = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", fullmatch=True)
 finite = st.floats(allow_nan=False, allow_infinity=False)
 positive = st.floats(min_value=0, exclude_min=True, allow_infinity=False)
+deviations = st.floats(min_value=1.2e-38, allow_infinity=False)
 
 
 @st.composite
@@ -210,7 +211,7 @@ def any_manifest(draw: st.DrawFn) -> Manifest:
         sha256=st.from_regex(r"[0-9a-f]{64}", fullmatch=True),
         length=st.integers(0, 2**40),
     )
-    per_channel = st.lists(positive, min_size=len(channels), max_size=len(channels)).map(tuple)
+    per_channel = st.lists(deviations, min_size=len(channels), max_size=len(channels)).map(tuple)
     return watch_manifest(
         name=draw(names),
         variant=draw(names),
