@@ -167,7 +167,9 @@ def _check_row(where: str, row: list[str], columns: Columns, dated: bool | None)
         place = f"{where}, column {columns.timed}: {cell!r}"
         if not isfinite(_number(where, columns.timed, time)):
             raise RecordingRefused(f"{place}, expected a time")
-        if columns.timed == TIMESTAMP and isinstance(time, float) is not dated:
+        # In the first rows a value may be wrong before any time was read.
+        known = columns.timed == TIMESTAMP and dated is not None
+        if known and isinstance(time, float) is not dated:
             kind = "ISO 8601" if dated else "a number"
             raise RecordingRefused(f"{place}, expected {kind} as in the rows above")
 

@@ -466,6 +466,14 @@ def test_dates_among_numbers_are_refused(
     )
 
 
+@pytest.mark.parametrize("first", ["2022-07-11 10:06:17", "1657533978"])
+@pytest.mark.parametrize("wrong", ["1657533978,1,x", "1657533978,1", "x,1,2"])
+def test_wrong_row_is_told_before_any_time_was_read(tmp_path: Path, first: str, wrong: str) -> None:
+    message = refusal(csv(tmp_path, f"timestamp,a,b\n{first},1,2\n{wrong}\n"))
+    assert "line 3" in message
+    assert "rows above" not in message
+
+
 def test_window_that_no_run_can_fill_is_refused(tmp_path: Path) -> None:
     times = np.arange(12) * 100 + np.arange(12) // 3 * 2000
     message = refusal(table(tmp_path, times))
