@@ -97,7 +97,8 @@ class _Rows:
             if not all(map(isfinite, self._times[self._count :])):
                 raise ValueError
         if (at := columns.label) is not None:
-            self._codes.extend(self._seen[row[at] if at < len(row) else ""] for row in rows)
+            labels = (row[at].strip() if at < len(row) else "" for row in rows)
+            self._codes.extend(self._seen[label] for label in labels)
         self._count += len(rows)
 
     def table(self, file: Path) -> Table:

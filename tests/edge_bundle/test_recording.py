@@ -152,6 +152,13 @@ def test_blanks_around_the_names_of_columns_do_not_count(tmp_path: Path) -> None
     assert read_recordings(csv(tmp_path, text), None)[0].channels == ("a", "b")
 
 
+def test_blanks_around_a_label_do_not_count(tmp_path: Path) -> None:
+    text = "a, b, label\n" + "1, 2, walk\n" * 4 + "1, 2,walk\t\n" * 4 + "1, 2, \n" * 4
+    (read,) = read_recordings(csv(tmp_path, text), STREAM)
+    assert read.labels == ("walk",)
+    assert [read.label(0, 8), read.label(8, 12)] == ["walk", None]
+
+
 @pytest.mark.parametrize("name", ["Time_ms", "TIME_MS", " time_ms "])
 @pytest.mark.parametrize("stream", [STREAM, None])
 def test_time_is_known_whatever_the_case_of_its_name(
