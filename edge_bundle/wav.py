@@ -55,14 +55,14 @@ def read_wav(file: BinaryIO, most_bytes: int) -> Wav:
         if len(header) < 8:
             break
         name, length = header[:4], int.from_bytes(header[4:], "little")
+        end = file.tell() + length + (length & 1)
         if name == b"data":
             if form is None:
                 raise ValueError("the samples come before their format")
             return Wav(form.rate_hz, _read_samples(file, form, length, most_bytes))
         if name == b"fmt ":
             form = _read_format(file.read(min(length, MAX_FORMAT_BYTES)))
-            length -= min(length, MAX_FORMAT_BYTES)
-        file.seek(length + (length & 1), 1)
+        file.seek(end)
     raise ValueError("cut off, or damaged: there is no chunk of samples in it")
 
 

@@ -79,6 +79,12 @@ def test_length_that_was_not_known_reaches_to_the_end() -> None:
     assert read(piped) == read(GOOD)
 
 
+@pytest.mark.parametrize("more", [1, 2, 3, 240, 241, 242])
+def test_format_of_any_length_is_passed_with_its_padding(more: int) -> None:
+    form = chunk(b"fmt ", GOOD[20:36] + bytes(more))
+    assert read(GOOD[:12] + form + GOOD[36:]) == read(GOOD)
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
