@@ -126,7 +126,7 @@ def read_concatenated(file: Path) -> Concatenated:
         raise RecordingRefused(
             f"{file}: lengths: sum {total}, expected the {len(values)} samples of values"
         )
-    y, labels = arrays.get("y"), _names(arrays, "y_labels")
+    y, labels = arrays.get("y"), _names(file, arrays, "y_labels")
     if y is not None:
         _check_codes(file, y, len(lengths), len(labels))
     return Concatenated(
@@ -134,13 +134,20 @@ def read_concatenated(file: Path) -> Concatenated:
         np.cumsum(lengths).tolist(),
         [UNLABELLED] * len(lengths) if y is None else y.tolist(),
         labels,
-        _names(arrays, "channels") if "channels" in arrays else None,
+        _names(file, arrays, "channels") if "channels" in arrays else None,
         _one_number(file, arrays["rate_hz"]) if "rate_hz" in arrays else None,
     )
 
 
-def _names(arrays: dict[str, Array], name: str) -> tuple[str, ...]:
-    return tuple(str(x) for x in np.atleast_1d(arrays.get(name, np.empty(0, "U1"))))
+def _names(file: Path, arrays: dict[str, Array], name: str) -> tuple[str, ...]:
+    names = np.atleast_1d(arrays.get(name, np.empty(0, "U1")))
+    try:
+        if names.ndim == 1:
+            # Of bytes, as C and h5py write them, ``str`` would make "b'walk'".
+            return tuple(x.decode() if isinstance(x, bytes) else str(x) for x in names)
+    except UnicodeDecodeError:
+        pass
+    raise RecordingRefused(f"{file}: {name}: {names.dtype} {list(names.shape)}, expected names")
 
 
 def _one_number(file: Path, rate: Array) -> float:

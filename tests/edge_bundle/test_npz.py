@@ -61,6 +61,13 @@ def test_each_recording_has_its_own_values_and_code(tmp_path: Path) -> None:
     assert (found.labels, found.channels, found.rate_hz) == (("p", "q"), ("a", "b"), 10.0)
 
 
+def test_names_that_are_bytes_are_the_text_that_they_hold(tmp_path: Path) -> None:
+    labels = np.array([b"walk", "zurück".encode()])
+    path = save(tmp_path, values=VALUES, channels=np.array([b"a", b"b"]), y=[1], y_labels=labels)
+    found = read_concatenated(path)
+    assert (found.channels, found.labels) == (("a", "b"), ("walk", "zurück"))
+
+
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
@@ -87,6 +94,11 @@ def test_each_recording_has_its_own_values_and_code(tmp_path: Path) -> None:
         ({"values": VALUES, "y": [-2], "y_labels": ["p"]}, "y: from -2"),
         ({"values": VALUES, "y": [0]}, "y_labels has 0 labels"),
         ({"values": VALUES, "y": [1], "y_labels": "pq"}, "y_labels has 1 labels"),
+        (
+            {"values": VALUES, "y": [0], "y_labels": [["p", "q"]]},
+            "y_labels: <U1 [1, 2], expected names",
+        ),
+        ({"values": VALUES, "channels": [b"a", b"\xff"]}, "channels: |S1 [2], expected names"),
         ({"values": VALUES, "rate_hz": [10.0, 10.0]}, "rate_hz: float64 [2], expected one number"),
         ({"values": VALUES, "rate_hz": "fast"}, "rate_hz: <U4 [], expected one number"),
         ({"values": VALUES, "rate_hz": 0}, "rate_hz: 0, expected a finite number > 0"),
