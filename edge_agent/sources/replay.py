@@ -1,5 +1,6 @@
 """Recordings, replayed in time."""
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from math import inf, isfinite
@@ -120,7 +121,10 @@ def open_replay(loaded: LoadedConfig, index: int, table: tables.Replay) -> Repla
             recording has.
         RecordingRefused: unreadable.
     """
-    sound = loaded.resolve(table.path.rpartition("#")[0] or table.path).suffix.lower() == ".wav"
+    file = loaded.resolve(table.path)
+    if not os.path.isfile(file):  # which may have a # in its name
+        file = loaded.resolve(table.path.rpartition("#")[0] or table.path)
+    sound = file.suffix.lower() == ".wav"
     if table.channel is not None and not sound:
         raise loaded.error(("source", index, "channel"), "is for a .wav alone")
     if table.factor == "max" and table.policy != "block":

@@ -249,6 +249,17 @@ def test_sound_that_the_configuration_describes_wrongly_is_named_by_its_key(
     assert message.format(folder=tmp_path) in str(refused.value)
 
 
+@pytest.mark.parametrize("chosen", ["", "#1"])
+def test_sound_is_known_where_its_name_has_a_number_sign(tmp_path: Path, chosen: str) -> None:
+    wav(tmp_path)
+    (tmp_path / "r.wav").rename(tmp_path / "take #2.wav")
+    channel = "" if chosen else "channel = 1\n"
+    table = (
+        f'path = "take #2.wav{chosen}"\n{channel}channels = [{{name = "mic", unit = "int16"}}]\n'
+    )
+    assert first_row(open_one(tmp_path, table)) == [1024]
+
+
 def test_channel_is_for_sound_alone(tmp_path: Path) -> None:
     npz(tmp_path / "r.npz")
     with pytest.raises(ConfigError, match=r"channel: is for a \.wav alone"):
