@@ -128,12 +128,13 @@ def _numbers(document: Any, path: tuple[str | int | None, ...], what: str) -> An
         found = find(document, path)
     except LookupError:
         raise PayloadRefused(f"without a {what} where the path says") from None
-    if not _all_numbers(found):
-        raise PayloadRefused(f"with a {what} that is no number")
     try:
-        return np.array(found, np.float64)
-    except (ValueError, OverflowError):  # ragged lists; whole numbers beyond a double
+        if _all_numbers(found):
+            return np.array(found, np.float64)
+    except (ValueError, OverflowError, RecursionError):
+        # Ragged or very deep lists; whole numbers beyond a double.
         raise PayloadRefused(f"with {what}s that are no even list of numbers") from None
+    raise PayloadRefused(f"with a {what} that is no number")
 
 
 def _all_numbers(found: Any) -> bool:

@@ -84,6 +84,7 @@ def test_raw_numbers_are_little_endian_and_scaled() -> None:
         (AX_AY, b"\xff\xfe", "no JSON"),
         (AX_AY, b"[" * 100_000, "no JSON"),
         (AX_AY, b"[" * 60_000, "no JSON"),
+        (ROWS, b'{"rows": ' + b"[" * 480 + b"]" * 480 + b"}", "no even list of numbers"),
         (AX_AY, b"{}", "without a value where the path says"),
         (AX_AY, b'{"imu": [1, 2]}', "without a value where the path says"),
         (AX_AY, b'{"imu": {"ax": "1", "ay": 2}}', "a value that is no number"),
