@@ -100,6 +100,7 @@ class Microphone:
         self._table = table
         self._library = library
         self._scale = np.array(factors, np.float32) / np.float32(FULL_SCALE)
+        self._block = max(1, round(shape.rate_hz * table.block_ms / 1000))
         self._given = False
 
     def chunks(self, wait: Callable[[float], bool]) -> Iterator[Chunk]:
@@ -109,7 +110,8 @@ class Microphone:
             unplugged.
         """
         table, rate_hz = self._table, self.shape.rate_hz
-        intake = Intake(rate_hz, int(table.queue_s * rate_hz))
+        # Without room for one block nothing would ever come.
+        intake = Intake(rate_hz, max(self._block, int(table.queue_s * rate_hz)))
         restart = self._given
         with self._running(intake):
             heard_ns = time.monotonic_ns()
@@ -133,7 +135,7 @@ class Microphone:
                 stream = self._library.InputStream(
                     device=table.device,
                     samplerate=rate_hz,
-                    blocksize=max(1, round(rate_hz * table.block_ms / 1000)),
+                    blocksize=self._block,
                     channels=len(self.shape.channels),
                     dtype="int16",
                     callback=intake.take_in,

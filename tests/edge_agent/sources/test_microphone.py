@@ -206,6 +206,12 @@ def test_sound_that_is_not_taken_in_time_is_counted_where_it_is_missing() -> Non
     assert not intake.came.is_set()
 
 
+def test_queue_holds_one_block_however_short_it_is(tmp_path: Path, card: Card) -> None:
+    card.pause_s = 0.02
+    with running(open_microphone(tmp_path, "block_ms = 100\nqueue_s = 0.01\n")) as chunks:
+        assert len(next(chunks).samples) == RATE // 10
+
+
 def test_time_is_that_of_the_last_sample_where_the_card_says_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
