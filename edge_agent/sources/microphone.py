@@ -59,8 +59,8 @@ class Intake:
             dropped = 1
             if begin_s > 0 and self._expected_s is not None:
                 dropped = max(1, round((begin_s - self._expected_s) * self._rate_hz))
-        self._expected_s = begin_s + frames / self._rate_hz
-        age_s = times.currentTime - self._expected_s if begin_s > 0 else 0.0
+        self._expected_s = begin_s + frames / self._rate_hz if begin_s > 0 else None
+        age_s = 0.0 if self._expected_s is None else times.currentTime - self._expected_s
         end_ns = now_ns - int(max(0.0, age_s) * 1e9)
         with self._lock:
             self._lost += dropped

@@ -230,6 +230,13 @@ def test_what_portaudio_lost_is_counted_by_the_cards_clock_or_as_one() -> None:
     assert [lost for _, _, lost in intake.take_out()] == [0, 320, 1]
 
 
+def test_nothing_is_reckoned_from_a_block_whose_time_the_card_did_not_say() -> None:
+    intake = Intake(RATE, RATE)
+    push(intake, 0.0, 7.0)
+    push(intake, 7.03, 7.04, overflow=True)
+    assert [lost for _, _, lost in intake.take_out()] == [0, 1]
+
+
 # --- what is not there
 
 
