@@ -26,6 +26,8 @@ CLOCK_HZ: Final = 1000.0
 """What the sample rate divides, with the low pass on."""
 SLOWEST_TICK_S: Final = 0.1
 RESET_S: Final = 0.1
+SILENCE_S: Final = 2.0
+"""A chip that gives no sample for so long is no longer as it was set up."""
 LOW_PASS: Final = {184: 1, 94: 2, 44: 3, 21: 4, 10: 5, 5: 6}
 ACCEL_RANGES: Final = (2, 4, 8, 16)
 GYRO_RANGES: Final = (250, 500, 1000, 2000)
@@ -95,7 +97,8 @@ class Mpu6050:
         Wakes up three times in the time that fills the FIFO, at least 10 times a second: 10 times
         at 100 Hz, 35 times at 1 kHz. After an overflow the FIFO is emptied, and the samples of
         the time since the last one are counted as lost.
-        Raises: SourceFailed: no such bus, no chip at the address, or another chip.
+        Raises: SourceFailed: no such bus, no chip at the address, another chip, or one that gives
+            no samples any more.
         """
         table = self._table
         name = f"i2c bus {table.bus}, address {table.address:#04x}"
@@ -103,9 +106,9 @@ class Mpu6050:
             chip = _Chip(bus, table.address, self._library.i2c_msg)
             if self._configure(chip, name, wait):
                 return
-            yield from self._read(chip, wait)
+            yield from self._read(chip, name, wait)
 
-    def _read(self, chip: "_Chip", wait: Callable[[float], bool]) -> Iterator[Chunk]:
+    def _read(self, chip: "_Chip", name: str, wait: Callable[[float], bool]) -> Iterator[Chunk]:
         period = period_ns(self.shape)
         end_ns, restart = time.monotonic_ns(), self._given
         lost = 0
@@ -123,6 +126,10 @@ class Mpu6050:
                 end_ns = now_ns
                 yield Chunk(self._values(data), end_ns, lost, restart)
                 lost, restart, self._given = 0, False, True
+            elif now_ns - end_ns > SILENCE_S * 1e9:
+                raise SourceFailed(
+                    f"{name}: no sample for {SILENCE_S:g} s: it was reset, or its power failed"
+                )
 
     def _values(self, data: bytes) -> Float32Array:
         codes = np.frombuffer(data, ">i2").reshape(-1, len(NATIVE))

@@ -32,9 +32,9 @@ class Chip:
         self.made = 0
         self.overflows = 0
         self.sample: Callable[[int], list[int]] = lambda n: [n, -n, 0, 1, 2, -32768]
-        self._reset()
+        self.lose_power()
 
-    def _reset(self) -> None:
+    def lose_power(self) -> None:
         self._registers = bytearray(128)
         self._registers[0x6B] = 0x40
         self._registers[0x75] = self.who_am_i
@@ -55,7 +55,7 @@ class Chip:
     def write(self, register: int, value: int) -> None:
         assert register not in {0x3A, 0x72, 0x73, 0x75}
         if register == 0x6B and value & 0x80:
-            self._reset()
+            self.lose_power()
             return
         if self._registers[0x6B] & 0x40:
             assert register == 0x6B, "it sleeps: nothing can be set"
@@ -140,6 +140,8 @@ class World:
         self.bus = Bus({0x68: self.chip})
         self.late: dict[int, float] = {}
         self.waits = 0
+        self.fails_at = 0
+        """Number of the wait in which the chip's power fails for a moment."""
         self._folder = folder
         library = SimpleNamespace(SMBus=lambda _number: self.bus, i2c_msg=i2c_msg)
         monkeypatch.setitem(sys.modules, "smbus2", library)
@@ -154,6 +156,8 @@ class World:
 
         def wait(seconds: float) -> bool:
             self.waits += 1
+            if self.waits == self.fails_at:
+                self.chip.lose_power()
             self.chip.pass_time(seconds + self.late.get(self.waits, 0.0))
             return self.waits > waits
 
@@ -230,6 +234,17 @@ def test_chip_that_falls_off_the_bus_fails_and_comes_back_behind_a_break(world: 
     with pytest.raises(SourceFailed, match=unanswered):
         world.run(source, 5)
     world.bus = Bus({0x68: world.chip})
+    assert [c.restart for c in world.run(source, 5)][:2] == [True, False]
+
+
+def test_chip_that_lost_its_power_for_a_moment_fails_and_comes_back(world: World) -> None:
+    source = world.open()
+    world.fails_at = 5
+    silent = "i2c bus 1, address 0x68: no sample for 2 s: it was reset"
+    with pytest.raises(SourceFailed, match=silent):
+        world.run(source, 100)
+    assert 5 + 18 < world.waits < 5 + 25
+    world.fails_at = 0
     assert [c.restart for c in world.run(source, 5)][:2] == [True, False]
 
 
