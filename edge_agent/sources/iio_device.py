@@ -94,7 +94,10 @@ class IioDevice:
             otherwise: where the device does not say.
         Raises: SourceFailed: it is no number.
         """
-        for key in (f"in_{name}_{what}", f"in_{_kind(name)}_{what}"):
+        kind = _kind(name)
+        # Differences, such as voltage0-voltage1, share what is theirs alone.
+        shared = (f"{kind}-{kind}", kind) if "-" in name else (kind,)
+        for key in (f"in_{n}_{what}" for n in (name, *shared)):
             text = self.read(key)
             if text is not None:
                 try:

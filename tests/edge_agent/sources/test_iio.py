@@ -110,6 +110,16 @@ def test_value_that_the_kernel_has_processed_is_taken_as_it_is(
         assert next(chunks).samples == pytest.approx(np.array([[21.5]]))
 
 
+def test_difference_of_two_inputs_has_the_scale_of_all_such(tmp_path: Path, sensor: Sensor) -> None:
+    sensor.write("in_voltage0-voltage1_raw", "400")
+    sensor.write("in_voltage-voltage_scale", "0.25")
+    sensor.write("in_voltage-voltage_offset", "-4")
+    sensor.write("in_voltage_scale", "7")
+    table = 'inputs = ["voltage0-voltage1"]\n'
+    with running(open_iio(tmp_path, table)) as chunks:
+        assert next(chunks).samples.tolist() == [[99.0]]
+
+
 @pytest.mark.usefixtures("sensor")
 def test_polled_samples_that_came_too_late_are_counted(tmp_path: Path) -> None:
     with running(open_iio(tmp_path)) as chunks:
