@@ -118,7 +118,8 @@ class IioDevice:
             if self.read(key) is None:
                 continue
             with suppress(OSError):  # it is fixed, or has only some values: what it has is checked
-                self.write(key, f"{rate_hz:g}")
+                # The kernel reads no exponents, and six digits behind the point.
+                self.write(key, f"{rate_hz:.6f}".rstrip("0").rstrip("."))
             text = self.read(key) or ""
             with suppress(ValueError):
                 if not abs(float(text) / rate_hz - 1) <= RATE_TOLERANCE:

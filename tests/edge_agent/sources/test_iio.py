@@ -59,11 +59,13 @@ def sensor(tmp_path: Path) -> Sensor:
     return Sensor(tmp_path)
 
 
-def open_iio(folder: Path, table: str = AXES, device: str = "fake_accel") -> Source:
+def open_iio(
+    folder: Path, table: str = AXES, device: str = "fake_accel", rate_hz: str = "100.0"
+) -> Source:
     return open_table(
         folder,
         f'kind = "iio"\ndevice = "{device}"\nroot = "{folder}/sys"\ndev = "{folder}/dev"\n'
-        f"rate_hz = 100.0\n{table}",
+        f"rate_hz = {rate_hz}\n{table}",
     )
 
 
@@ -279,6 +281,18 @@ def test_rate_that_the_device_does_not_have_is_named_with_those_it_has(
         "sampling_frequency: 52 Hz, expected 100: set rate_hz to what the device has; "
         "available: 52 100"
     )
+
+
+@pytest.mark.parametrize(
+    ("rate_hz", "written"),
+    [("2e6", "2000000"), ("1333.333333", "1333.333333"), ("0.78125", "0.78125")],
+)
+def test_rate_is_written_as_the_kernel_reads_numbers(
+    tmp_path: Path, sensor: Sensor, rate_hz: str, written: str
+) -> None:
+    with running(open_iio(tmp_path, rate_hz=rate_hz)) as chunks:
+        next(chunks)
+    assert sensor.read("sampling_frequency") == written
 
 
 @pytest.mark.usefixtures("sensor")
