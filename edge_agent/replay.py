@@ -139,7 +139,9 @@ class Replay:
 
 def _pieces(recording: Recording, chunk: int) -> Iterator[tuple[int, int, int, bool]]:
     """Yield start and end of pieces, samples lost before them, and whether a break is there."""
-    lost = {b.position: b.lost for b in recording.timing.breaks}
+    lost: dict[int, int] = {}
+    for b in recording.timing.breaks:  # two in one place, where nothing is left between them
+        lost[b.position] = lost.get(b.position, 0) + b.lost
     for start, stop in recording.runs():
         for at in range(start, stop, chunk):
             begins = at == start and at in lost

@@ -188,6 +188,17 @@ def test_gap_in_a_recording_stays_one(bundle: Path, tmp_path: Path) -> None:
     assert (summary.gaps, summary.lost_samples, summary.duplicates) == (1, 15, 0)
 
 
+def test_loss_beside_a_run_too_short_to_be_resampled_is_counted_too(tmp_path: Path) -> None:
+    stream = replace(STREAM, resample="polyphase")
+    bundle = write_watch_bundle(tmp_path, stream=stream)
+    # At 100 Hz: 600 samples, 40 lost, 30 that the filter gives nothing for, 60 lost, 600 more.
+    there = [n for n in range(1330) if not (600 <= n < 640 or 670 <= n < 730)]
+    player = Replay(bundle.path, write_table(tmp_path, [n / 100 for n in there]))
+    made = list(player.run())
+    assert player.summary().lost_samples == 50
+    assert [read(m).lost_samples for m in made if read(m).quality == "gap"] == [50]
+
+
 def test_clock_set_back_a_day_in_a_recording_is_a_break(bundle: Path, tmp_path: Path) -> None:
     times = [n / 50 - (86_400 if n >= 170 else 0) for n in range(400)]
     player = Replay(bundle, write_table(tmp_path, times))
