@@ -20,7 +20,7 @@ from edge_bundle.inference import Inference
 from edge_bundle.recording import Recording, read_recordings
 
 CHUNK: Final = 1024
-"""Samples pushed at once, or a hop where that is more."""
+"""Samples pushed at once, or a hop where that is more, of what there is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,8 @@ class Replay:
             raise ConfigError(told) from None
         self._loaded = Loaded(opened, Inference.open(opened, threads))
         self._together = together
-        self._chunk = max(CHUNK, self._loaded.stream.hop)
+        longest = max(len(r.samples) for r in self._recordings)
+        self._chunk = max(CHUNK, min(self._loaded.stream.hop, longest))
         self._firsts: list[int] = []
         """Position of each recording's first sample, so far."""
         self._windows = self._labelled = self._right = 0

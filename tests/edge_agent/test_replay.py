@@ -171,6 +171,13 @@ def test_recording_that_ends_within_a_window_gives_the_whole_ones(
     assert [read(m).quality for m in made] == ["ok", "ok", "gap", "ok"]
 
 
+@pytest.mark.parametrize("hop", [10_000, 1 << 60])
+def test_hop_longer_than_any_recording_takes_a_window_of_each(tmp_path: Path, hop: int) -> None:
+    bundle = write_watch_bundle(tmp_path, stream=replace(STREAM, hop=hop)).path
+    made = list(Replay(bundle, str(RECORDING)).run())
+    assert [m.start for m in made] == [500 * n for n in range(14)]
+
+
 def write_table(folder: Path, times: list[float]) -> str:
     rows = (f"{t:.3f},{n},{n},{n},{n},{n},{n}\n" for n, t in enumerate(times))
     (folder / "r.csv").write_text("time_s,ax,ay,az,wx,wy,wz\n" + "".join(rows))
