@@ -33,6 +33,7 @@ class Serial:
         self._table = table
         self._library = library
         self._given = False
+        self._parser = _make_parser(table, len(shape.channels))
         self._end_ns = 0
         """When the last sample so far was there."""
 
@@ -42,7 +43,7 @@ class Serial:
         Raises: SourceFailed: there is no such line, or it was unplugged.
         """
         table, period, pause_s = self._table, period_ns(self.shape), rest_s(self.shape)
-        parser = _make_parser(table, len(self.shape.channels))
+        parser = self._parser = _make_parser(table, len(self.shape.channels))
         silence_ns = max(SILENCE_S * 1e9, SILENCE_PERIODS * period)
         restart, previous_ns = self._given, 0
         with (
@@ -63,6 +64,10 @@ class Serial:
                     self._end_ns = max(self._end_ns, now_ns - int(behind * period))
                     yield Chunk(samples, self._end_ns, lost, restart)
                     restart, self._given = False, True
+
+    def problems(self) -> str:
+        """Return what came and was no sample, since the line was opened."""
+        return self._parser.problems()
 
 
 def open_serial(loaded: LoadedConfig, index: int, table: tables.Serial) -> Serial:

@@ -14,6 +14,8 @@ from edge_bundle.tensor import Float32Array
 
 MAX_LINE: Final = 4096
 """Bytes; a longer line is no sample."""
+TOLD: Final = 40
+"""So many characters of a line are told."""
 
 Run = tuple[Float32Array, int]
 """float32 [n, channels], and how many samples were lost directly before them; n may be 0."""
@@ -24,6 +26,9 @@ class Parser(Protocol):
 
     def push(self, data: bytes) -> list[Run]:
         """Return the samples that are whole now; in all but the first run some were lost."""
+
+    def problems(self) -> str:
+        """Return what was no sample, in words with counts; empty where all were."""
 
 
 class _Runs:
@@ -74,6 +79,7 @@ class LineParser:
         self._scale = scale
         self._rest = b""
         self._overlong = False
+        self._wrong, self._last = 0, ""
         self._runs = _Runs(len(columns))
 
     def push(self, data: bytes) -> list[Run]:
@@ -84,13 +90,26 @@ class LineParser:
                 self._skip -= 1
             elif overlong or len(line) > MAX_LINE:
                 self._runs.lose()
+                if not overlong:
+                    self._note(line)
             else:
-                self._read(line.decode("ascii", "replace").strip())
+                self._read(line)
         if len(self._rest) > MAX_LINE:
+            if not self._overlong:  # at once: its end may never come
+                self._note(self._rest)
             self._rest, self._overlong = b"", True
         return self._runs.take()
 
-    def _read(self, line: str) -> None:
+    def problems(self) -> str:
+        """Return how many lines were no sample, and the last of them."""
+        return f"{self._wrong} lines were no sample, the last {self._last!r}" if self._wrong else ""
+
+    def _note(self, line: bytes) -> None:
+        self._wrong += 1
+        self._last = line[:TOLD].decode("ascii", "replace").strip()
+
+    def _read(self, raw: bytes) -> None:
+        line = raw.decode("ascii", "replace").strip()
         if not line or (self._comment and line.startswith(self._comment)):
             return
         cells = line.split(self._separator)
@@ -98,6 +117,7 @@ class LineParser:
             row = [float(cells[c]) * self._scale for c in self._columns]
         except (ValueError, IndexError):
             self._runs.lose()
+            self._note(raw)
         else:
             self._runs.add(row)
 
@@ -125,6 +145,7 @@ class FrameParser:
         self._scale = scale
         self._rest = b""
         self._aligned = False
+        self._passed = 0
         self._runs = _Runs(channels)
 
     def push(self, data: bytes) -> list[Run]:
@@ -145,9 +166,15 @@ class FrameParser:
                 self._aligned = False
             found = data.find(self._sync, at + 1)
             # Sync bytes may be cut by the end of what came.
-            at = found if found >= 0 else max(at + 1, len(data) - begin + 1)
+            after = found if found >= 0 else max(at + 1, len(data) - begin + 1)
+            self._passed += after - at
+            at = after
         self._rest = data[at:]
         return self._runs.take()
+
+    def problems(self) -> str:
+        """Return how many bytes were in no frame, where they are more than a part of one."""
+        return f"{self._passed} bytes were in no frame" if self._passed >= self._size else ""
 
     def _sum(self, body: bytes) -> int:
         return sum(body) & 0xFF if self._checksum == "sum8" else reduce(operator.xor, body)

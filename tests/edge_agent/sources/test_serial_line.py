@@ -15,7 +15,7 @@ import pytest
 from edge_agent.fit import StreamShape
 from edge_agent.intake import Intake
 from edge_agent.sources import serial_line
-from edge_agent.sources.source import Source, SourceFailed
+from edge_agent.sources.source import Source, SourceFailed, Telling
 from edge_bundle.errors import ConfigError
 from edge_bundle.manifest import Channel
 from tests.edge_agent.sources.given import Stop, open_table, running, take
@@ -86,6 +86,14 @@ def test_bad_line_in_a_burst_is_one_sample_lost_and_no_clock_that_jumps(
     assert intake.problems() == ""
     ends = [c.end_ns for c in got]
     assert ends == sorted(ends)
+
+
+def test_line_that_gives_no_sample_says_so(tmp_path: Path, line: Line) -> None:
+    source = open_serial(tmp_path, line.device)
+    assert isinstance(source, Telling)
+    with running(source, lambda: line.say(b"\n1;2\n3;4\n5,6\n")) as chunks:
+        next(chunks)
+    assert source.problems() == "2 lines were no sample, the last '3;4'"
 
 
 def test_frames_arrive(tmp_path: Path, line: Line) -> None:

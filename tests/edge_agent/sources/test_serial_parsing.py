@@ -128,3 +128,27 @@ def test_big_endian_integers_are_scaled_and_summed_by_xor() -> None:
 def test_frame_without_a_checksum_ends_with_its_values() -> None:
     data = (SYNC + struct.pack("<2h", 1, 2)) * 3
     assert told(frames("none", "<i2").push(b"\x00" + data)) == [([[1.0, 2.0]] * 3, 0)]
+
+
+def test_lines_that_are_no_sample_are_told_with_the_last_of_them() -> None:
+    parser = lines()
+    parser.push(b"part\n1,2\n# no sample, and none is wanted\n\n")
+    assert parser.problems() == ""
+    parser.push(b"1;2\n3;4\n5,6\n")
+    assert parser.problems() == "2 lines were no sample, the last '3;4'"
+    parser.push(b"\xfe\x80" * 3000)  # as at another speed: no line ends
+    assert parser.problems().startswith("3 lines were no sample, the last '\ufffd\ufffd")
+    parser.push(b"\n5,6\n")
+    assert parser.problems().startswith("3 lines were no sample")
+
+
+def test_bytes_in_no_frame_are_told_where_they_are_more_than_a_part_of_one() -> None:
+    parser = frames()
+    parser.push(frame(1, 2)[3:] + frame(3, 4))
+    assert parser.problems() == ""
+    parser.push(b"\xfe" * 100)
+    parser.push(frame(5, 6))
+    assert parser.problems() == "108 bytes were in no frame"
+    never = frames()
+    never.push(b"\xfe" * 100)
+    assert never.problems() == "99 bytes were in no frame"
