@@ -10,6 +10,7 @@ from edge_agent.fit import StreamShape
 from edge_agent.ring import Chunk
 from edge_agent.sources.device import failing, need_library, period_ns, rest_s, until_readable
 from edge_agent.sources.serial_parsing import FrameParser, LineParser, Parser
+from edge_agent.sources.source import SourceFailed
 
 MAX_READ: Final = 65536
 SILENCE_PERIODS: Final = 10
@@ -40,16 +41,13 @@ class Serial:
     def chunks(self, wait: Callable[[float], bool]) -> Iterator[Chunk]:
         """Yield what came; wakes up when something does, and rests between.
 
-        Raises: SourceFailed: there is no such line, or it was unplugged.
+        Raises: SourceFailed: there is no such line, it cannot have the speed, or it was unplugged.
         """
         table, period, pause_s = self._table, period_ns(self.shape), rest_s(self.shape)
         parser = self._parser = _make_parser(table, len(self.shape.channels))
         silence_ns = max(SILENCE_S * 1e9, SILENCE_PERIODS * period)
         restart, previous_ns = self._given, 0
-        with (
-            failing(table.device, "dialout"),
-            self._library.Serial(table.device, table.baud, timeout=0) as line,
-        ):
+        with failing(table.device, "dialout"), self._open() as line:
             while not until_readable(line.fileno(), wait, pause_s):
                 data = line.read(MAX_READ)
                 now_ns = time.monotonic_ns()
@@ -64,6 +62,13 @@ class Serial:
                     self._end_ns = max(self._end_ns, now_ns - int(behind * period))
                     yield Chunk(samples, self._end_ns, lost, restart)
                     restart, self._given = False, True
+
+    def _open(self) -> Any:
+        table = self._table
+        try:
+            return self._library.Serial(table.device, table.baud, timeout=0)
+        except (ValueError, OverflowError) as error:  # how pyserial says that of a speed
+            raise SourceFailed(f"{table.device}: baud {table.baud}: {error}") from None
 
     def problems(self) -> str:
         """Return what came and was no sample, since the line was opened."""

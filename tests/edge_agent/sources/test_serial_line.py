@@ -96,6 +96,12 @@ def test_line_that_gives_no_sample_says_so(tmp_path: Path, line: Line) -> None:
     assert source.problems() == "2 lines were no sample, the last '3;4'"
 
 
+def test_speed_that_a_line_cannot_have_is_named(tmp_path: Path, line: Line) -> None:
+    source = open_serial(tmp_path, line.device, f"{CHANNELS}baud = 123456789012\n")
+    with pytest.raises(SourceFailed, match=f"^{line.device}: baud 123456789012: "):
+        next(iter(source.chunks(lambda _s: False)))
+
+
 def test_frames_arrive(tmp_path: Path, line: Line) -> None:
     table = CHANNELS + 'format = "frames"\nvalues = "int16"\nscale = 0.5\nchecksum = "sum8"\n'
     body = np.array([-3, 8], "<i2").tobytes()
