@@ -17,6 +17,8 @@ from edge_bundle.tensor import Float32Array
 
 UNITS_S: Final = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 MAX_SAMPLES: Final = 1 << 16
+MOST_S: Final = 1e11
+"""No time is further from 1970, or from whatever a sender counts from: the year 5138."""
 
 
 class PayloadRefused(Exception):
@@ -73,6 +75,8 @@ class Decoder:
             times = np.atleast_1d(_numbers(document, self._time, "time")) * self._unit_s
             if times.shape not in {(1,), (len(samples),)} or not np.isfinite(times).all():
                 raise PayloadRefused("without a time for each sample, or one for all")
+            if (np.abs(times) > MOST_S).any():
+                raise PayloadRefused("with a time beyond the year 5138: is its unit right?")
         return self._scaled(samples), times
 
     def _raw(self, payload: bytes) -> Float32Array:

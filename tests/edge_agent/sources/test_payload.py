@@ -98,6 +98,8 @@ def test_raw_numbers_are_little_endian_and_scaled() -> None:
         (EACH, b'[{"t": NaN, "ax": 1, "ay": 2}]', "without a time"),
         (ROWS, b'{"rows": [nan, 1]}', "no JSON"),
         (EACH, b'[{"t": null, "ax": 1, "ay": 2}]', "without a time"),
+        (EACH, b'[{"t": 1e300, "ax": 1, "ay": 2}]', "with a time beyond the year 5138: is its"),
+        (EACH, b'[{"t": -1e300, "ax": 1, "ay": 2}]', "with a time beyond the year 5138: is its"),
         (EACH, b'[{"ax": 1, "ay": 2}]', "without a time where"),
         (Decoder(2, "int16"), b"abc", "no whole number of samples \\(4 bytes each\\)"),
         (Decoder(2, "int16"), b"", "no whole number of samples"),
