@@ -15,7 +15,7 @@ from edge_agent.sources.device import need_library
 from edge_agent.sources.hwmon import name_channels
 from edge_agent.sources.polling import poll
 from edge_agent.sources.source import SourceFailed
-from edge_agent.sources.sysfs import numbered, read_number, read_text
+from edge_agent.sources.sysfs import numbered, read_text, to_number
 from edge_bundle.manifest import Channel
 
 NATIVE: Final = "/"
@@ -92,11 +92,19 @@ class Host:
         return 100 * (1 - sizes[free_key] / total) if total else 0.0
 
     def _temperature(self) -> float:
-        """Return the hottest zone's."""
-        zones = numbered(self._zones, "thermal_zone")
-        if not zones:
-            raise SourceFailed(f"{self._zones}: this machine shows no temperature")
-        return max(read_number(zone / "temp") for zone in zones) * 1e-3
+        """Return the hottest zone's of those that can be read: that of a radio may be off."""
+        failure = SourceFailed(f"{self._zones}: this machine shows no temperature")
+        found = []
+        for zone in reversed(numbered(self._zones, "thermal_zone")):
+            try:
+                text = read_text(zone / "temp")
+            except SourceFailed as error:
+                failure = error
+            else:
+                found.append(to_number(zone / "temp", text))
+        if not found:
+            raise failure
+        return max(found) * 1e-3
 
 
 class Elsewhere:

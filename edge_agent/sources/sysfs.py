@@ -25,7 +25,14 @@ def read_number(file: Path) -> float:
 
     Raises: SourceFailed: it cannot be read, or holds none.
     """
-    text = read_text(file)
+    return to_number(file, read_text(file))
+
+
+def to_number(file: Path, text: str) -> float:
+    """Return the number that a file held.
+
+    Raises: SourceFailed: it is none.
+    """
     try:
         return float(text)
     except ValueError:

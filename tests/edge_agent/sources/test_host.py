@@ -70,6 +70,20 @@ def test_host_gives_every_figure(
     assert [c.unit for c in source.shape.channels] == ["%", "%", "%", "1", "1", "1", "degC"]
 
 
+def test_zone_that_cannot_be_read_now_does_not_hide_the_others(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As of a radio that is off: the zone is there, and to read it is an error.
+    hot = tree / "sys/class/thermal/thermal_zone1/temp"
+    hot.unlink()
+    hot.mkdir()
+    source = open_one(tmp_path, table(tree, "host", 'metrics = ["temperature"]'), kind=None)
+    assert first(source, Time(monkeypatch)) == pytest.approx([48.312])
+    (tree / "sys/class/thermal/thermal_zone0/temp").unlink()
+    with pytest.raises(SourceFailed, match="thermal_zone0/temp: No such file"):
+        first(source, Time(monkeypatch))
+
+
 def test_hwmon_gives_inputs_by_name_in_si_units(
     tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
