@@ -43,8 +43,8 @@ class Frames(Protocol):
     def grab(self) -> bool:
         """Wait for the next frame; false where there is none any more."""
 
-    def retrieve(self) -> Image:
-        """Return the frame that was grabbed."""
+    def retrieve(self) -> Image | None:
+        """Return the frame that was grabbed; None where it cannot be decoded."""
 
     def close(self) -> None: ...
 
@@ -71,12 +71,14 @@ class _Newest:
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         self._held: tuple[Image, int] | None = None
-        self._replaced = 0
+        self._replaced = self._torn = 0
         self._thread = threading.Thread(target=self._run, name="camera", daemon=True)
         self._thread.start()
 
     def take(self) -> tuple[Image, int, int] | None:
-        """Return the newest frame, its monotonic time, and how many before it were replaced."""
+        """Return the newest frame, its monotonic time, and how many before it were replaced or
+        could not be decoded.
+        """
         with self._lock:
             held, self._held = self._held, None
             replaced = self._replaced
@@ -113,9 +115,13 @@ class _Newest:
             self.came.set()
             self._frames.close()
 
-    def _keep(self, image: Image, now_ns: int) -> None:
+    def _keep(self, image: Image | None, now_ns: int) -> None:
         with self._lock:
-            self._replaced += self._held is not None
+            if image is None:
+                self._torn += 1
+                return
+            self._replaced += self._torn + (self._held is not None)
+            self._torn = 0
             self._held = (image, now_ns)
             self.came.set()
 
@@ -149,8 +155,8 @@ class Camera:
     def chunks(self, wait: Callable[[float], bool]) -> Iterator[Chunk]:
         """Yield a frame as soon as there is one; wakes up once a frame.
 
-        Frames that a newer one replaced before they were asked for count as lost, pixel by pixel;
-        those between two that are due at ``rate_hz`` do not.
+        Frames that a newer one replaced before they were asked for count as lost, pixel by pixel,
+        as those that cannot be decoded; those between two that are due at ``rate_hz`` do not.
         Raises: SourceFailed: there is no such camera, it was unplugged, or a try before this one
             still hangs in the driver.
         """
@@ -230,9 +236,9 @@ class _OpenCvFrames:
     def grab(self) -> bool:
         return bool(self._capture.grab())
 
-    def retrieve(self) -> Image:
-        _, image = self._capture.retrieve()
-        return np.asarray(image)
+    def retrieve(self) -> Image | None:
+        decoded, image = self._capture.retrieve()
+        return np.asarray(image) if decoded else None
 
     def close(self) -> None:
         self._capture.release()

@@ -120,7 +120,7 @@ class Driver:
         self.given += 1
         return not self.ending
 
-    def retrieve(self) -> npt.NDArray[np.uint8]:
+    def retrieve(self) -> npt.NDArray[np.uint8] | None:
         return np.full((2, 3, 3), self.given, np.uint8)
 
     def close(self) -> None:
@@ -144,6 +144,27 @@ def test_frames_of_a_file_that_were_read_late_came_or_are_counted() -> None:
     with running(camera) as chunks:
         at = sum(chunk.lost // 6 + 1 for chunk in chunks)
     assert at == 9
+
+
+class Torn(Film):
+    """A film of which a frame cannot be decoded."""
+
+    def retrieve(self) -> npt.NDArray[np.uint8] | None:
+        return None if self.given == 2 else super().retrieve()
+
+
+def test_frame_that_cannot_be_decoded_is_lost_and_ends_nothing() -> None:
+    shape, driver = StreamShape(50.0 * 6, NATIVE, block=6), Torn()
+    table = tables.Camera(name="a", rate_hz=50.0, device="v.avi", width=3, height=2)
+    camera = Camera(shape, table, lambda: (driver, 0.02), lambda image, _size, **_: image)
+    with running(camera) as chunks:
+        got = list(chunks)
+    assert sum(chunk.lost // 6 + 1 for chunk in got) == 9
+    assert 2 not in [chunk.samples[0, 0] for chunk in got]
+
+
+def test_frame_that_opencv_cannot_decode_is_none() -> None:
+    assert camera._OpenCvFrames(cv2.VideoCapture()).retrieve() is None
 
 
 def camera_of(driver: Driver) -> Camera:
