@@ -223,7 +223,7 @@ def _check_finite(recording: Recording) -> None:
     bad = ~np.isfinite(samples)
     if bad.any():
         row, column = np.argwhere(bad)[0].tolist()
-        channel = recording.channels[column] if recording.channels else column
+        channel = dict(enumerate(recording.channels or ())).get(column, column)
         raise RecordingRefused(
             f"{recording.name}: sample {row}, channel {channel}: {samples[row, column]}, "
             "expected a finite number"

@@ -322,6 +322,12 @@ def test_npz_that_does_not_fit_the_stream_is_refused(
     assert message in refusal(npz(tmp_path, **arrays))
 
 
+def test_value_that_is_not_finite_is_placed_where_names_are_too_few(tmp_path: Path) -> None:
+    path = npz(tmp_path, values=NAN, channels=["a"])
+    with pytest.raises(RecordingRefused, match="sample 3, channel 1: nan, expected a finite"):
+        read_recordings(path, None)
+
+
 @pytest.mark.parametrize("stream", [STREAM, None])
 def test_channels_of_an_npz_are_found_by_name(tmp_path: Path, stream: Stream | None) -> None:
     values = np.arange(30).reshape(10, 3)
