@@ -166,7 +166,8 @@ def _check_row(where: str, row: list[str], columns: Columns, dated: bool | None)
         cell = row[columns.time]
         time = _instant(cell) if columns.timed == TIMESTAMP else cell
         place = f"{where}, column {columns.timed}: {cell!r}"
-        if not isfinite(_number(where, columns.timed, time)):
+        kind = "ISO 8601 or a number" if columns.timed == TIMESTAMP else "a number"
+        if not isfinite(_number(where, columns.timed, time, kind)):
             raise RecordingRefused(f"{place}, expected a time")
         # In the first rows a value may be wrong before any time was read.
         known = columns.timed == TIMESTAMP and dated is not None
@@ -182,11 +183,11 @@ def _fit(values: Sequence[float]) -> npt.NDArray[np.bool_]:
     return fit
 
 
-def _number(where: str, column: str, cell: Any) -> float:
+def _number(where: str, column: str, cell: Any, kind: str = "a number") -> float:
     try:
         return float(cell)
     except ValueError:
-        raise RecordingRefused(f"{where}, column {column}: {cell!r}, expected a number") from None
+        raise RecordingRefused(f"{where}, column {column}: {cell!r}, expected {kind}") from None
 
 
 def _instant(cell: Any) -> Any:

@@ -456,7 +456,7 @@ def test_time_is_read_in_every_unit(tmp_path: Path, name: str, cells: list[str])
     ("name", "cell", "message"),
     [
         ("timestamp", "12", "is no time since 1970: name the column by its unit, time_s"),
-        ("timestamp", "noon", "line 2, column timestamp: 'noon', expected a number"),
+        ("timestamp", "noon", "line 2, column timestamp: 'noon', expected ISO 8601"),
         ("time_s", "nan", "line 2, column time_s: 'nan', expected a time"),
     ],
 )
@@ -485,6 +485,13 @@ def test_wrong_row_is_told_before_any_time_was_read(tmp_path: Path, first: str, 
     message = refusal(csv(tmp_path, f"timestamp,a,b\n{first},1,2\n{wrong}\n"))
     assert "line 3" in message
     assert "rows above" not in message
+
+
+@pytest.mark.parametrize("before", [0, 1])
+def test_date_that_is_not_iso_8601_is_told_what_a_date_is(tmp_path: Path, before: int) -> None:
+    stamps = ["2022-07-11 10:06:17"] * before + ["11.07.2022 10:06:18"]
+    message = refusal(table(tmp_path, stamps, name="timestamp"))
+    assert "'11.07.2022 10:06:18', expected ISO 8601 or a number" in message
 
 
 def test_window_that_no_run_can_fill_is_refused(tmp_path: Path) -> None:
