@@ -47,6 +47,10 @@ class Feed:
                     self._room.wait_for(lambda: self._closed or self._free() > 0)
                     # Piece by piece, or a chunk larger than the memory would wait for ever.
                     count = count if self._closed else self._free()
+                    if self._ring.followers:
+                        # Behind each break a stream at another rate begins anew, and gives more
+                        # than its share.
+                        count = min(count, self._ring.count_alike(rest))
                 piece, rest = self._ring.split(rest, count)
                 self._ring.append(piece)
             self._wake.ring()

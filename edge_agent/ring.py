@@ -123,6 +123,14 @@ class Ring:
         first = Chunk(chunk.samples[:count], end_ns, chunk.lost, chunk.restart)
         return first, Chunk(chunk.samples[count:], chunk.end_ns)
 
+    def count_alike(self, chunk: Chunk) -> int:
+        """Return how many of the first samples of a chunk are all finite, or all not."""
+        if isfinite(np.vdot(chunk.samples, chunk.samples)):  # as ``append``
+            return len(chunk.samples)
+        finite: npt.NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(chunk.samples), axis=1)
+        others = np.flatnonzero(finite != finite[0])
+        return int(others[0]) if others.size else len(finite)
+
     def read(self, start: int, count: int, out: memoryview) -> int:
         """Copy ``count`` samples from ``start`` on into ``out``; they must be held.
 

@@ -76,6 +76,19 @@ def test_block_loses_nothing_whatever_the_chunks(
     assert {(read(m).lost_samples, read(m).quality) for m in made} == {(0, "ok")}
 
 
+def test_block_loses_no_window_at_another_rate_whatever_samples_are_missing() -> None:
+    # Behind each break resampling begins anew: it gives more than its share.
+    feed = make_feed(22, "block", echo(1, 1, rate_hz=100.0, resample="linear"))
+    broken = chunk(0, 200)
+    broken.samples[1::2] = np.nan
+    made: list[Made] = []
+    with writing(feed, [broken]) as thread:
+        while thread.is_alive() or not feed.drained():
+            made += work(feed)
+    assert [seen(m)[0] for m in made] == list(range(0, 200, 2))
+    assert sum(read(m).skipped_windows for m in made) == 0
+
+
 def test_block_waits_for_the_slowest_of_two_models() -> None:
     feed = make_feed(20, "block", echo(10, 10), echo(5, 5))
     slow, fast = feed.slots
