@@ -110,7 +110,7 @@ class Capture:
     def _wait(self, seconds: float) -> bool:
         self._tell()
         if seconds > SHORT_S:
-            return self._stopping.wait(seconds)
+            return self._stopping.wait(min(seconds, threading.TIMEOUT_MAX))
         time.sleep(max(0.0, seconds))
         return self._stopping.is_set()
 

@@ -1,6 +1,7 @@
 """A source's thread: what it gives arrives, and how it ended is known."""
 
 import ctypes
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -96,7 +97,7 @@ def test_source_is_woken_when_it_asked_for() -> None:
     capture.stop()
 
 
-@pytest.mark.parametrize("seconds", [0.001, PATIENCE_S])
+@pytest.mark.parametrize("seconds", [0.001, PATIENCE_S, 1e12, math.inf])
 def test_source_that_waits_is_stopped(seconds: float) -> None:
     feed, ending = make_feed(100, "drop_oldest", echo(10, 10)), Ending()
     source = Paced([seconds] * 100_000)
