@@ -7,12 +7,14 @@ LONGEST_S: Final = 60.0
 FACTOR: Final = 2.0
 JITTER: Final = 0.5
 """At most this part of a delay is left out by chance, so that many do not try at once."""
-STEADY_S: Final = 60.0
-"""Who ran for so long without a failure begins with the first delay again."""
 
 
 class Retry:
-    """The delays of one source: each twice the one before, up to the longest."""
+    """The delays of one source: each twice the one before, up to the longest.
+
+    Who ran for as long as it would now have to wait begins with the first one again: a sensor whose
+    reading fails now and then is away for a moment each time, and not for ever longer.
+    """
 
     def __init__(self) -> None:
         self._delay_s = FIRST_S
@@ -24,7 +26,7 @@ class Retry:
             ran_s: how long it gave samples since the last failure.
             chance: in [0, 1).
         """
-        if ran_s >= STEADY_S:
+        if ran_s >= self._delay_s:
             self._delay_s = FIRST_S
         delay_s = self._delay_s * (1 - JITTER * chance)
         self._delay_s = min(self._delay_s * FACTOR, LONGEST_S)

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.retry import FIRST_S, JITTER, LONGEST_S, STEADY_S, Retry
+from edge_agent.retry import FIRST_S, JITTER, LONGEST_S, Retry
 
 CHANCE = st.floats(0, 1, exclude_max=True)
 
@@ -13,13 +13,18 @@ def test_delays_double_up_to_the_longest() -> None:
     assert [retry.failed(0.0, 0.0) for _ in range(8)] == [1, 2, 4, 8, 16, 32, 60, 60]
 
 
-def test_long_run_begins_again_with_the_first_delay_and_a_short_one_does_not() -> None:
+def test_run_as_long_as_the_delay_begins_again_with_the_first_and_a_shorter_one_does_not() -> None:
     retry = Retry()
     for _ in range(4):
         retry.failed(0.0, 0.0)
-    assert retry.failed(STEADY_S - 1, 0.0) == 16
-    assert retry.failed(STEADY_S, 0.0) == FIRST_S
+    assert retry.failed(15.9, 0.0) == 16
+    assert retry.failed(32.0, 0.0) == FIRST_S
     assert retry.failed(0.0, 0.0) == 2 * FIRST_S
+
+
+def test_sensor_that_fails_twice_a_minute_is_away_for_a_moment_each_time() -> None:
+    retry = Retry()
+    assert {retry.failed(30.0, 0.0) for _ in range(100)} == {FIRST_S}
 
 
 @given(st.lists(st.tuples(st.floats(0, 1e6), CHANCE), max_size=30))
