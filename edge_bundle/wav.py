@@ -1,6 +1,6 @@
 """WAV files: a header that is not trusted, and samples as fractions of full scale.
 
-PCM of 8, 16, 24 and 32 bits and 32-bit float, 1 to 64 channels, plain or
+PCM of 8, 16, 24 and 32 bits and 32-bit float, any number of channels, plain or
 WAVE_FORMAT_EXTENSIBLE. Source: Microsoft, "Multimedia Programming Interface and Data
 Specifications 1.0" (RIFF), and mmreg.h.
 """
@@ -14,7 +14,6 @@ from msgspec import Struct
 from edge_bundle.tensor import Float32Array
 
 MAX_CHUNKS: Final = 1024
-MAX_CHANNELS: Final = 64
 MAX_RATE_HZ: Final = 1 << 20
 MAX_FORMAT_BYTES: Final = 256
 UNKNOWN: Final = 0xFFFFFFFF
@@ -79,8 +78,8 @@ def _read_format(chunk: bytes) -> _Format:
             f"format {tag} of {bits} bits, expected PCM of 8, 16, 24 or 32 bits or 32-bit float: "
             "convert it, for example with ffmpeg -i IN.wav -c:a pcm_s16le OUT.wav"
         )
-    if not 1 <= channels <= MAX_CHANNELS:
-        raise ValueError(f"{channels} channels, expected 1 to {MAX_CHANNELS}")
+    if not channels:
+        raise ValueError("0 channels, expected 1 or more")
     if not 1 <= rate <= MAX_RATE_HZ:
         raise ValueError(f"{rate} Hz, expected 1 to {MAX_RATE_HZ}")
     if block != channels * bits // 8:

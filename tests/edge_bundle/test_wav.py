@@ -54,6 +54,13 @@ def test_integers_become_fractions_of_full_scale(bits: int, codes: bytes, tag: i
     assert high == pytest.approx(1, abs=2 ** (1 - bits) + 1e-7)
 
 
+@pytest.mark.parametrize("channels", [1, 3, 65, 32767])
+def test_any_number_of_channels_is_read_side_by_side(channels: int) -> None:
+    codes = np.arange(2 * channels, dtype="<i2")
+    found = read_wav(io.BytesIO(make_wav(codes.tobytes(), channels, 8000, 16)), MOST)
+    assert (found.samples * 32768).tolist() == codes.reshape(2, channels).tolist()
+
+
 def test_floats_are_taken_as_they_are() -> None:
     assert read(make_wav(struct.pack("<2f", 0.25, -1.5), 1, 8000, 32, 3)) == [[0.25], [-1.5]]
 
@@ -96,7 +103,6 @@ def test_format_of_any_length_is_passed_with_its_padding(more: int) -> None:
         (GOOD[:12] + chunk(b"data", b"ab"), "samples come before their format"),
         (make_wav(b"abc", 1, 8000, 16), "3 bytes of samples, no whole number of frames"),
         (make_wav(b"", 0, 8000, 16), "0 channels"),
-        (make_wav(b"", 65, 8000, 16), "65 channels, expected 1 to 64"),
         (make_wav(b"", 1, 0, 16), "0 Hz"),
         (make_wav(b"", 1, 8000, 12), "format 1 of 12 bits, expected PCM"),
         (make_wav(b"", 1, 8000, 8, 7), "format 7 of 8 bits"),
