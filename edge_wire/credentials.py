@@ -4,12 +4,15 @@ import os
 import ssl
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Final
 
 from msgspec import Struct
 
 from edge_wire.broker import Broker
 from edge_wire.topics import IDENTIFIER, NAME, ROOT
 
+MAX_SECRET_BYTES: Final = 65_535
+"""MQTT has no room for more."""
 Refuse = Callable[[str, str], Exception]
 """Makes the error for a key of the table: the caller knows the file, or the option."""
 
@@ -64,20 +67,26 @@ def _read_password(file: Path, refuse: Refuse) -> str:
     try:
         if file.stat().st_mode & 0o077:
             raise refuse("password_file", f"{file}: others may read it; chmod 600 it")
-        return file.read_text(encoding="utf-8").strip()
+        with file.open(encoding="utf-8") as opened:
+            password = opened.read(MAX_SECRET_BYTES + 1).strip()
     except OSError as error:
         raise refuse("password_file", f"{file}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise refuse("password_file", f"{file}: not UTF-8 text") from None
     except ValueError as error:  # a NUL in the path
         raise refuse("password_file", f"{str(file)!r}: {error}") from None
+    if len(password.encode()) > MAX_SECRET_BYTES:
+        raise refuse(
+            "password_file", f"{file}: expected a password of at most {MAX_SECRET_BYTES} bytes"
+        )
+    return password
 
 
 def _check_tls(paths: Mapping[str, str | None], tls: bool, refuse: Refuse) -> None:
     for name, path in paths.items():
         if path and not tls:
             raise refuse(name, "is for a url that begins mqtts://")
-        if path and not Path(path).is_file():
+        if path and not os.path.isfile(path):  # Path's own raises for a name that is too long
             raise refuse(name, f"{path}: no such file")
     if not tls:
         return  # or the certificates of all authorities would be read, and kept, for nothing

@@ -12,6 +12,7 @@ import random
 import select
 import socket
 import ssl
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -258,7 +259,8 @@ class Link:
         try:
             client = self._make_client(protocol)
             client.connect(self._host, self._port, KEEPALIVE_S)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, struct.error) as error:
+            # The last is paho's of a text that MQTT has no room for. The thread must outlive it.
             self.problem = str(error) or type(error).__name__
             return None
         if isinstance(sock := client.socket(), socket.socket):

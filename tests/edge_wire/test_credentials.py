@@ -134,6 +134,12 @@ def test_password_that_is_not_utf8_is_refused_and_not_shown(secret: Path) -> Non
     assert why == f"password_file: {secret}: not UTF-8 text"
 
 
+def test_password_that_mqtt_has_no_room_for_is_refused_and_not_shown(secret: Path) -> None:
+    secret.write_text("p" * 65_536)
+    why = refusal(secret.parent, BrokerTable(user="u", password_file="password"))
+    assert why == f"password_file: {secret}: expected a password of at most 65535 bytes"
+
+
 def test_password_without_a_user_is_refused(secret: Path) -> None:
     why = refusal(secret.parent, BrokerTable(password_file="password"))
     assert why == "password_file: a password needs a user"
@@ -231,7 +237,7 @@ def test_tls_file_that_is_not_there_is_refused(tls: Path, missing: str) -> None:
     assert refusal(tls, BrokerTable(TLS, **files)) == f"{missing}: {tls / 'none.pem'}: no such file"
 
 
-@pytest.mark.parametrize("path", [".", "ca\0.pem"])
+@pytest.mark.parametrize("path", [".", "ca\0.pem", "c" * 300])
 def test_tls_file_that_is_no_file_is_refused(tls: Path, path: str) -> None:
     assert refusal(tls, BrokerTable(TLS, ca=path)).startswith("ca: ")
 

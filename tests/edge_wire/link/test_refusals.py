@@ -8,7 +8,15 @@ import pytest
 from edge_wire import link as link_module
 from edge_wire.broker import Broker
 from tests.brokers import RunningBroker, free_port
-from tests.edge_wire.link.owner import Owner, accept_client, refusal, stranger, wait_for_end
+from tests.edge_wire.link.owner import (
+    Owner,
+    accept_client,
+    eventually,
+    refusal,
+    stranger,
+    threads,
+    wait_for_end,
+)
 
 
 def test_says_that_nobody_listens() -> None:
@@ -44,6 +52,15 @@ def test_says_that_a_broker_did_not_answer(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(link_module, "CONNECT_S", 0.1)
     with stranger(wait_for_end) as url:
         assert "no answer within 0.1 s" in refusal(Broker(url))
+
+
+def test_survives_what_mqtt_has_no_room_for() -> None:
+    with stranger(wait_for_end) as url:
+        owner = Owner(Broker(url, user="u", password="p" * 65_536))
+        owner.link.start()
+        eventually(lambda: owner.link.problem != "no answer yet" or not threads())
+        assert threads()
+        owner.link.stop()
 
 
 def test_survives_what_is_not_mqtt(
