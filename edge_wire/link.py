@@ -35,6 +35,8 @@ LEAVE_S: Final = 0.5
 """What a broker that no longer reads may delay a ``stop``."""
 POLL_S: Final = 1.0
 UNSUPPORTED_VERSION: Final = 0x84
+MAX_IN_FLIGHT: Final = 20
+"""What may be unconfirmed; the rest waits. A broker may allow less."""
 P = ParamSpec("P")
 Ack = tuple[int, int]
 """Number of the connection and paho's message id: together they name one publish."""
@@ -329,7 +331,7 @@ class Link:
             reconnect_on_failure=False,
         )
         client.connect_timeout = CONNECT_S
-        client.max_inflight_messages_set(20)
+        client.max_inflight_messages_set(MAX_IN_FLIGHT)
         if self._broker.user:
             client.username_pw_set(self._broker.user, self._broker.password)
         if self._tls:
@@ -351,12 +353,16 @@ class Link:
         return client
 
     def _on_connect(
-        self, client: paho.Client, _data: Any, _flags: Any, code: ReasonCode, _properties: Any
+        self, client: paho.Client, _data: Any, _flags: Any, code: ReasonCode, properties: Any
     ) -> None:
         self._answer = code
         if code.is_failure:
             self.problem = f"refused: {code}"
             return
+        # A broker of MQTT 5 hangs up on who has more unconfirmed than it said; paho does not
+        # look, and lets nobody say so once the connection is there.
+        most = getattr(properties, "ReceiveMaximum", MAX_IN_FLIGHT)
+        client._max_inflight_messages = min(most, MAX_IN_FLIGHT)  # noqa: SLF001
         self.problem = self._told = ""
         self._session = client, self._number
         self._up.set()

@@ -1,6 +1,7 @@
 """What the broker takes, keeps and passes on: messages, retained ones, and the will."""
 
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -12,7 +13,10 @@ import pytest
 from edge_wire.errors import LinkError
 from edge_wire.link import Ack, Message
 from tests.brokers import RunningBroker
-from tests.edge_wire.link.owner import Owner, eventually
+from tests.edge_wire.link.owner import Owner, eventually, stranger
+
+PUBLISH_BYTES = 9
+"""Of one on ``t`` with one byte: head and length, topic, id, properties, payload."""
 
 
 def test_every_message_is_confirmed_exactly_once(shared_broker: RunningBroker) -> None:
@@ -34,6 +38,27 @@ def test_every_message_is_confirmed_exactly_once(shared_broker: RunningBroker) -
         assert sorted(owner.acks[:-1]) == sorted(sent)
         assert len(set(sent)) == 3000
     assert owner.told == ["connected", "disconnected"]
+
+
+def test_no_more_is_unconfirmed_than_the_broker_takes_at_once() -> None:
+    begun: list[int] = []
+
+    def serve(client: socket.socket) -> None:
+        client.recv(4096)
+        client.sendall(bytes([0x20, 6, 0, 0, 3, 0x21, 0, 2]))  # Receive Maximum: 2
+        unconfirmed = b""
+        while (came := client.recv(4096)) and came[0] != 0xE0:
+            unconfirmed += came
+            begun.append(len(unconfirmed) // PUBLISH_BYTES)
+            if len(unconfirmed) >= 2 * PUBLISH_BYTES:
+                for at in range(0, len(unconfirmed), PUBLISH_BYTES):
+                    client.sendall(b"\x40\x02" + unconfirmed[at + 5 : at + 7])
+                unconfirmed = b""
+
+    with stranger(serve) as url, Owner(url) as owner:
+        sent = [owner.link.publish(Message("t", b"x")) for _ in range(8)]
+        eventually(lambda: owner.acks == sent)
+    assert max(begun) == 2
 
 
 def test_a_message_of_qos_0_is_confirmed_when_it_is_on_its_way(
