@@ -102,6 +102,8 @@ class Link:
         self._broken: Exception | None = None
         """What went wrong on another thread than the link's."""
         self._thread: threading.Thread | None = None
+        self._refusals: set[str] = set()
+        """What the broker did not let us do on this connection."""
         self.problem = "not started"
         """Why there is no connection, for people."""
         self._told = ""
@@ -345,8 +347,14 @@ class Link:
         client.on_message = lambda _client, _data, m: _tell(
             lambda: self._handlers.message(m.topic, bytes(m.payload), m.retain)
         )
-        client.on_publish = lambda _client, _data, mid, _code, _properties: _tell(
-            self._handlers.ack, (number, mid)
+
+        def confirm(_client: Any, _data: Any, mid: int, code: ReasonCode, _properties: Any) -> None:
+            self._note_refusal("does not take what we publish", [code])
+            _tell(self._handlers.ack, (number, mid))
+
+        client.on_publish = confirm
+        client.on_subscribe = lambda _client, _data, _mid, codes, _properties: self._note_refusal(
+            "does not let us subscribe", codes
         )
         # With this set, publishers only queue; else they write too, each from its own thread.
         client.on_socket_register_write = lambda _client, _data, _sock: None
@@ -364,10 +372,18 @@ class Link:
         most = getattr(properties, "ReceiveMaximum", MAX_IN_FLIGHT)
         client._max_inflight_messages = min(most, MAX_IN_FLIGHT)  # noqa: SLF001
         self.problem = self._told = ""
+        self._refusals.clear()
         self._session = client, self._number
         self._up.set()
         _tell(self._handlers.connected)
         self._ready.set()
+
+    def _note_refusal(self, what: str, codes: list[ReasonCode]) -> None:
+        """Say once on a connection what the broker refuses: nothing else would show it."""
+        for code in codes:
+            if code.is_failure and (said := f"{what}: {code}") not in self._refusals:
+                self._refusals.add(said)
+                _log.warning("%s", self._error(said))
 
     def _on_disconnect(
         self, _client: paho.Client, _data: Any, _flags: Any, code: ReasonCode, _properties: Any

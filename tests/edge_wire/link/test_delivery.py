@@ -13,7 +13,7 @@ import pytest
 from edge_wire.errors import LinkError
 from edge_wire.link import Ack, Message
 from tests.brokers import RunningBroker
-from tests.edge_wire.link.owner import Owner, eventually, stranger
+from tests.edge_wire.link.owner import Owner, accept_client, eventually, stranger
 
 PUBLISH_BYTES = 9
 """Of one on ``t`` with one byte: head and length, topic, id, properties, payload."""
@@ -59,6 +59,29 @@ def test_no_more_is_unconfirmed_than_the_broker_takes_at_once() -> None:
         sent = [owner.link.publish(Message("t", b"x")) for _ in range(8)]
         eventually(lambda: owner.acks == sent)
     assert max(begun) == 2
+
+
+def test_what_the_broker_does_not_let_us_do_is_said_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def serve(client: socket.socket) -> None:
+        accept_client(client)
+        while (came := client.recv(4096)) and came[0] != 0xE0:
+            if came[0] == 0x82:
+                client.sendall(b"\x90\x04" + came[2:4] + b"\x00\x87")
+            elif came[0] == 0x32:
+                client.sendall(b"\x40\x03" + came[5:7] + b"\x87")
+
+    with stranger(serve) as url, Owner(url) as owner:
+        owner.link.subscribe(["t/#"])
+        eventually(lambda: len(caplog.records) == 1)
+        for _ in range(2):
+            owner.send("t")
+    refused = [r.getMessage().partition(": ")[2] for r in caplog.records]
+    assert refused == [
+        "does not let us subscribe: Not authorized",
+        "does not take what we publish: Not authorized",
+    ]
 
 
 def test_a_message_of_qos_0_is_confirmed_when_it_is_on_its_way(
