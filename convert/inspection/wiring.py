@@ -3,6 +3,7 @@
 From what the file and the spec say, before anything is loaded.
 """
 
+from collections.abc import Sequence
 from math import prod
 from pathlib import Path
 from typing import Final
@@ -42,7 +43,7 @@ def join(path: Path, anatomy: Anatomy, file: SpecFile = EMPTY) -> Wiring:
         file: its spec.
     Raises:
         ConfigError: the spec names tensors that the model has not. ModelRefused: not exactly one
-            input is left for the window.
+            input is left for the window, or one holds no value.
     """
     inputs = {t.name: t for t in anatomy.inputs}
     outputs = {t.name: t for t in anatomy.outputs}
@@ -61,6 +62,7 @@ def join(path: Path, anatomy: Anatomy, file: SpecFile = EMPTY) -> Wiring:
             f"{path}: {len(fed)} inputs ({', '.join(t.name for t in fed) or 'none'}), expected "
             "one beside those that [[state]] and [constants] of a --spec name"
         )
+    _refuse_empty(path, anatomy.inputs)
     sizes = {}
     if spec.stream is not None:
         form = form_after(spec.features, spec.stream.form)
@@ -82,3 +84,13 @@ def _fit_window(tensor: TensorFacts, values: int) -> dict[str, int]:
     size, rest = divmod(values, prod(n for n in shape if isinstance(n, int)))
     # What does not fit is refused with both shapes where the whole model is looked at.
     return {free[-1]: size} if free and size and not rest else {}
+
+
+def _refuse_empty(path: Path, inputs: Sequence[TensorFacts]) -> None:
+    for tensor in inputs:
+        shape = tensor.shape or ()
+        if 0 in shape:
+            raise ModelRefused(
+                f"{path}: input {tensor.name}: {'x'.join(map(str, shape))}, which holds no value; "
+                "export the model with a batch of 1"
+            )

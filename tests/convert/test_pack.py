@@ -26,6 +26,10 @@ TOKENS = """
 tokens (int64[N,4] ids) => (float[N,4,2] vectors)
 { vectors = Gather(table, ids) }
 """
+EMPTY_INPUT = """
+<ir_version: 8, opset_import: ["" : 15]>
+empty (float[0,2] x) => (float[0,2] y) { y = Neg(x) }
+"""
 TWO_INPUTS = """
 <ir_version: 8, opset_import: ["" : 15]>
 two (float[N,2] a, float[N,2] b) => (float[N,2] y) { y = Add(a, b) }
@@ -221,6 +225,19 @@ def test_file_that_is_no_model(tmp_path: Path, data: bytes) -> None:
     model = tmp_path / "m.tflite"
     model.write_bytes(data)
     assert refusal(PackOrder(model, out=tmp_path / "d"), ArtifactRefused).startswith(f"{model}: ")
+
+
+@pytest.mark.parametrize("with_spec", [False, True])
+def test_model_whose_input_holds_no_value(tmp_path: Path, with_spec: bool) -> None:
+    model = parser.parse_model(EMPTY_INPUT)
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    spec = tmp_path / "s.toml"
+    spec.write_text(
+        '[stream]\nrate_hz = 50.0\nwindow = 2\nhop = 1\nchannels = [{ name = "ax", unit = "g" }]\n'
+    )
+    order = PackOrder(tmp_path / "m.onnx", spec if with_spec else None)
+    with pytest.raises(ArtifactRefused, match=r"m\.onnx: input x: 0x2, which holds no value"):
+        pack(order, Told())
 
 
 def test_model_that_is_not_there(tmp_path: Path) -> None:
