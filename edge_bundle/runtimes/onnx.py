@@ -44,7 +44,12 @@ class OnnxModel:
             self.inputs = tuple(_spec(t, shapes) for t in self.session.get_inputs())
             self.outputs = tuple(_spec(t, shapes) for t in self.session.get_outputs())
             self._inputs = [np.zeros(t.shape, t.dtype) for t in self.inputs]
-            self._outputs = [np.zeros(t.shape, t.dtype) for t in self.outputs]
+            # What is an input and an output at once onnxruntime writes nowhere.
+            given = {t.name: a for t, a in zip(self.inputs, self._inputs, strict=True)}
+            self._outputs = [
+                given[t.name] if t.name in given else np.zeros(t.shape, t.dtype)
+                for t in self.outputs
+            ]
         except ModelRefused:
             raise
         except Exception as error:  # onnxruntime's own classes share no base

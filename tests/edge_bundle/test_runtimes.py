@@ -335,6 +335,18 @@ def test_onnx_tensors_keep_their_own_type(onnx_type: int, dtype: str) -> None:
     assert read_output(model, 0).tolist() == [[3.0, 4.0]]
 
 
+def test_onnx_output_that_is_an_input_has_its_values() -> None:
+    onnx = require_module("onnx")
+    made = onnx.load_model_from_string(onnx_model(FLOAT, [1, 2], "Neg", FLOAT))
+    made.graph.output.append(made.graph.input[0])
+    model = load_model(made.SerializeToString(), "onnx")
+    for values in ([3, 4], [5, 6]):
+        write_input(model, 0, np.array(values, np.float32))
+        model.invoke()
+        given = [read_output(model, i).tolist() for i in range(2)]
+        assert given == [[[-values[0], -values[1]]], [values]]
+
+
 def test_onnx_model_that_cannot_be_run_here_is_refused() -> None:
     with pytest.raises(ModelRefused, match=r"tensor x: tensor\(string\) is not supported"):
         load_model(onnx_model(STRING, [1], "Identity", STRING), "onnx")
