@@ -129,10 +129,11 @@ class TfliteModel:
             for tensor, values in zip(self._input_ids, self._inputs, strict=True):
                 self._interpreter.set_tensor(tensor, values)
             self._interpreter.invoke()
+            for view, out in zip(self._views, self._outputs, strict=True):
+                # Of an output whose size depends on the values.
+                np.copyto(out, view())
         except (ValueError, RuntimeError) as error:
             raise ModelRefused(f"{VERSION}: {_first_line(error)}") from None
-        for view, out in zip(self._views, self._outputs, strict=True):
-            np.copyto(out, view())
 
     def output(self, index: int) -> Array:
         return self._outputs[index]

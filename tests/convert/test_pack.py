@@ -286,6 +286,19 @@ def test_model_that_seeded_windows_do_not_suit_asks_for_real_ones(tmp_path: Path
     assert said.endswith("; give real windows with --golden")
 
 
+def test_scores_whose_number_depends_on_the_values(tmp_path: Path) -> None:
+    require_module("ai_edge_litert")
+    from tests.convert.tflite.example import CODES, TYPES, Builder, schema
+
+    made = Builder()
+    taken, unique = made.tensor("x", (4,)), made.tensor("y", (1,))
+    places = made.tensor("places", (4,), kind=TYPES.INT32)
+    made.operator(CODES.UNIQUE, [taken], [unique, places], schema.UniqueOptionsT())
+    (tmp_path / "m.tflite").write_bytes(made.data([taken], [unique]))
+    with pytest.raises(ArtifactRefused, match=r"m\.tflite: golden windows: .*shape"):
+        pack(PackOrder(tmp_path / "m.tflite", out=tmp_path / "d"), Told())
+
+
 def test_score_that_is_no_number(tmp_path: Path) -> None:
     model = tmp_path / "log.onnx"
     text = TWO_INPUTS.replace(", float[N,2] b", "").replace("Add(a, b)", "Log(a)")
