@@ -31,7 +31,8 @@ class Inference:
     def __init__(self, manifest: Manifest, model: Model) -> None:
         """Join a manifest and its loaded model.
 
-        Raises: BundleRefused: if the model's tensors are not those of the manifest.
+        Raises: BundleRefused: if the model's tensors are not those of the manifest, or scores
+            are complex.
         """
         _check_tensors(manifest, model)
         stream, decision = manifest.stream, manifest.decision
@@ -56,6 +57,7 @@ class Inference:
         plain = not manifest.features and self._spec.dtype == "float32"
         if stream is not None and plain and not (self.decider and self.decider.needs_input):
             self.window = self._input.reshape(stream.window, len(stream.channels))
+        _refuse_complex(manifest, [model.outputs[i] for i in manifest.scores_outputs])
         coders = [(Coder(model.outputs[i]), model.output(i)) for i in manifest.scores_outputs]
         parts = [coder.decode(codes).reshape(-1) for coder, codes in coders]
         # Memory stays where it is: real outputs need nothing, and codes are decoded in place.
@@ -256,6 +258,16 @@ def _check_tensors(manifest: Manifest, model: Model) -> None:
             raise BundleRefused(
                 f"{manifest.file_name}: tensors.{kind}: the manifest says "
                 f"{_show(specs)}, the model file has {_show(found)}"
+            )
+
+
+def _refuse_complex(manifest: Manifest, scores: Sequence[TensorSpec]) -> None:
+    """Refuse what NumPy would halve: it leaves the imaginary part out, and goes on."""
+    for spec in scores:
+        if spec.dtype.startswith("complex"):
+            raise BundleRefused(
+                f"{manifest.file_name}: output {spec.name}: {spec.dtype}, expected real numbers; "
+                "let the model give the magnitude"
             )
 
 

@@ -299,6 +299,21 @@ def test_scores_whose_number_depends_on_the_values(tmp_path: Path) -> None:
         pack(PackOrder(tmp_path / "m.tflite", out=tmp_path / "d"), Told())
 
 
+def test_score_that_is_complex(tmp_path: Path) -> None:
+    require_module("ai_edge_litert")
+    from tests.convert.tflite.example import CODES, TYPES, Builder, schema
+
+    made = Builder()
+    taken = made.tensor("x", (1, 4, 8))
+    length = made.tensor("length", (2,), np.array([4, 8], np.int32), TYPES.INT32)
+    spectrum = made.tensor("y", (1, 4, 5), kind=TYPES.COMPLEX64)
+    code = made.operator(CODES.RFFT2D, [taken, length], [spectrum], schema.Rfft2dOptionsT())
+    code.deprecatedBuiltinCode, code.builtinCode = 127, CODES.RFFT2D  # too new for the short field
+    (tmp_path / "m.tflite").write_bytes(made.data([taken], [spectrum]))
+    with pytest.raises(ArtifactRefused, match="output y: complex64, expected real numbers"):
+        pack(PackOrder(tmp_path / "m.tflite", out=tmp_path / "d"), Told())
+
+
 def test_score_that_is_no_number(tmp_path: Path) -> None:
     model = tmp_path / "log.onnx"
     text = TWO_INPUTS.replace(", float[N,2] b", "").replace("Add(a, b)", "Log(a)")
