@@ -9,6 +9,7 @@ import click
 
 from edge_agent.launch import launch
 from edge_bundle import VERSION
+from edge_bundle.runtimes import MAX_THREADS
 
 if TYPE_CHECKING:
     from edge_agent.telling import Note
@@ -32,7 +33,7 @@ def run(config: Path, verbose: bool) -> None:
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("recording")
 @click.option("--json", "as_json", is_flag=True, help="One JSON line for each prediction.")
-@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--threads", type=click.IntRange(1, MAX_THREADS), default=1, show_default=True)
 def replay(bundle: Path, recording: str, as_json: bool, threads: int) -> None:
     """Run BUNDLE over RECORDING (.npz, .csv or .wav, or FILE#0-2,5), without a broker.
 
@@ -74,7 +75,7 @@ def replay(bundle: Path, recording: str, as_json: bool, threads: int) -> None:
     "files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path)
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Write a profile.json.")
-@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--threads", type=click.IntRange(1, MAX_THREADS), default=1, show_default=True)
 @click.option(
     "--seconds",
     type=click.FloatRange(0.1, 3600),

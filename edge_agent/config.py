@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 from edge_agent.source_tables import Identifier, Positive, Source
 from edge_bundle.errors import ConfigError
 from edge_bundle.positions import Path_
+from edge_bundle.runtimes import MAX_THREADS
 from edge_bundle.toml import Document, convert_toml, find_value, read_toml
 from edge_bundle.wording import word_unknown
 from edge_wire.broker import Broker
@@ -41,7 +42,7 @@ class RuntimeTable(Struct, frozen=True):
         "tflite",
         "onnx",
     )
-    threads: Positive = 1
+    threads: Annotated[int, Meta(ge=1, le=MAX_THREADS)] = 1
 
 
 class StoreTable(Struct, frozen=True):

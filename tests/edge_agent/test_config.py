@@ -64,6 +64,10 @@ def test_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.Monk
         ('device = "d1"\n[store]\npath = "s"\n', '1:1: device: "d1", expected a table'),
         (BASE + '[runtime]\nthreads = "2"\n', '6:1: runtime.threads: "2", expected a whole numb'),
         (BASE + "[runtime]\nthreads = true\n", "6:1: runtime.threads: true, expected a whole "),
+        (
+            BASE + "[runtime]\nthreads = 4000000000\n",
+            "6:1: runtime.threads: 4000000000, expected a whole number <= 1024",
+        ),
         (BASE + "[runtime]\nthreads = 0\n", "6:1: runtime.threads: 0, expected a whole number >= "),
         (
             BASE + '[runtime]\nprefer = ["onx"]\n',

@@ -166,3 +166,11 @@ def test_bundle_that_is_not_for_live_samples_is_one_line_and_exit_code_3(tmp_pat
             f"{bundle.name} takes prepared tensors: it has no [stream]; build it with --spec\n"
         )
         assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["replay", "measure"])
+def test_more_threads_than_any_runtime_makes_are_refused(command: str) -> None:
+    done = run("-m", "edge_agent", command, "a.bundle", "r.npz", "--threads", "99999999999")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "is not in the range 1<=x<=1024" in done.stderr
