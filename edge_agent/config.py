@@ -26,6 +26,11 @@ LEAST_OUTBOX = 16 << 10
 """A prediction with all the boxes of a picture fits, and some wait for their confirmation."""
 
 
+FilePath = Annotated[
+    str, Meta(pattern=r"\A[^\x00]*\Z", description="a path, which has no NUL in it")
+]
+
+
 class DeviceTable(Struct, frozen=True):
     """Who this device is."""
 
@@ -48,7 +53,7 @@ class RuntimeTable(Struct, frozen=True):
 class StoreTable(Struct, frozen=True):
     """Where bundles and the device's memory of them are kept."""
 
-    path: str
+    path: FilePath
     max_bytes: Positive = 256 << 20
 
 
@@ -69,7 +74,7 @@ class TelemetryTable(Struct, frozen=True):
 class CaptureTable(Struct, frozen=True):
     """Windows kept on the device for retraining; they are never published."""
 
-    path: str
+    path: FilePath
     """Folder."""
     max_bytes: Positive = 64 << 20
     """The oldest files go first."""
@@ -86,7 +91,7 @@ class ModelTable(Struct, frozen=True):
 
     name: Identifier
     stream: Identifier
-    bundle: str | None = None
+    bundle: FilePath | None = None
     """What to run until the fleet assigns something."""
     thresholds: dict[str, float] = {}
     """Instead of the bundle's, by label; see docs/decisions.md."""
@@ -178,7 +183,7 @@ def _collect(document: Document, documents: list[Document], above: tuple[str, ..
             files = [f / f"{name}.toml" for f in _profile_folders() if name in profile_names()]
         if not files:
             raise document.error(place, word_unknown(name, "profile", profile_names()))
-        if not files[0].is_file():
+        if not os.path.isfile(files[0]):  # Path's own raises for a name that is too long
             raise document.error(place, f"{files[0]}: no such file")
         if os.path.realpath(files[0]) in above:
             raise document.error(place, f"{name} extends itself")

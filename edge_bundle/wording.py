@@ -66,7 +66,7 @@ def ask_nearest(name: str, known: Sequence[str]) -> str:
 
 def _describe(kind: Any, path: tuple[str | int, ...], data: Any) -> str | None:
     """Return the description that the type at a path carries in its ``Meta``."""
-    found = _type_at(kind, path, data)
+    found = _only(_type_at(kind, path, data))
     schema = found.extra_json_schema if isinstance(found, inspect.Metadata) else None
     return (schema or {}).get("description")
 
@@ -119,7 +119,12 @@ def _plain(kind: Any) -> Any:
     """Return a type without its metadata, and the one kind of an optional one."""
     if isinstance(kind, inspect.Metadata):
         kind = kind.type
+    return _only(kind)
+
+
+def _only(kind: Any) -> Any:
+    """Return the one kind of an optional type, with its metadata; any other type as it is."""
     if isinstance(kind, inspect.UnionType):
         others = [t for t in kind.types if not isinstance(t, inspect.NoneType)]
-        kind = others[0] if len(others) == 1 else kind
+        return others[0] if len(others) == 1 else kind
     return kind

@@ -68,6 +68,19 @@ def test_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.Monk
             BASE + "[runtime]\nthreads = 4000000000\n",
             "6:1: runtime.threads: 4000000000, expected a whole number <= 1024",
         ),
+        (
+            '[device]\nid = "d1"\n[store]\npath = "a\\u0000b"\n',
+            '4:1: store.path: "a\\u0000b", expected a path, which has no NUL in it',
+        ),
+        (
+            BASE + '[capture]\ndrifted = true\npath = "\\u0000"\n',
+            '7:1: capture.path: "\\u0000", expected a path, which has no NUL in it',
+        ),
+        (
+            BASE + '[[model]]\nname = "m"\nstream = "s"\nbundle = "a\\u0000b"\n',
+            '8:1: model[0].bundle: "a\\u0000b", expected a path, which has no NUL in it',
+        ),
+        (f'extends = ["{"x" * 300}.toml"]\n' + BASE, "1:12: extends[0]: "),
         (BASE + "[runtime]\nthreads = 0\n", "6:1: runtime.threads: 0, expected a whole number >= "),
         (
             BASE + '[runtime]\nprefer = ["onx"]\n',
