@@ -1,5 +1,6 @@
 """Strict TOML: every error begins FILE:LINE:COL: KEY.PATH and says what was found and expected."""
 
+import codecs
 import re
 import sys
 from math import isfinite
@@ -20,6 +21,9 @@ else:
 
 T = TypeVar("T")
 MAX_FILE_BYTES = 1 << 20
+MAX_DEPTH = 64
+"""Of tables and lists in each other: tomllib reads dotted keys of any length, and all that comes
+after it goes down by recursion."""
 ANY_KEY = -1
 """Stands for the key of a free table that msgspec does not name: no key and no index is so."""
 
@@ -60,17 +64,21 @@ def read_toml(file: Path) -> Document:
         raise ConfigError(f"{file}: {error.strerror or error}") from None
     if len(raw) > MAX_FILE_BYTES:
         raise ConfigError(f"{file}:1:1: too large, at most {MAX_FILE_BYTES} bytes")
+    raw = raw.removeprefix(codecs.BOM_UTF8)  # Windows's editors write it, and nobody sees it
     try:
         text = raw.decode("utf-8").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         before = raw[: error.start].decode("utf-8")
         raise ConfigError(f"{file}:{_end(before)}: not UTF-8 text: {error.reason}") from None
     try:
-        return Document(file, text, tomllib.loads(text))
+        data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{file}:{_say(text, str(error))}") from None
     except (ValueError, RecursionError) as error:  # a number of 4,301 digits; deep nesting
         raise ConfigError(f"{file}:1:1: {error}") from None
+    if _is_deep(data):
+        raise ConfigError(f"{file}:1:1: nested more than {MAX_DEPTH} deep")
+    return Document(file, text, data)
 
 
 def convert_toml(document: Document, kind: type[T]) -> T:
@@ -111,6 +119,16 @@ def show_path(path: Path_) -> str:
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f"{'.' if text else ''}{part}"
     return text
+
+
+def _is_deep(data: dict[str, Any]) -> bool:
+    level: list[Any] = [data]
+    for _ in range(MAX_DEPTH):
+        values = (v for inner in level for v in (inner.values() if type(inner) is dict else inner))
+        level = [v for v in values if type(v) is dict or type(v) is list]
+        if not level:
+            return False
+    return True
 
 
 def _split(message: str) -> tuple[Path_, str]:

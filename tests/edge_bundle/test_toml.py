@@ -246,6 +246,21 @@ def test_huge_value_is_refused_at_its_place(tmp_path: Path) -> None:
     assert error(tmp_path, text).startswith("5:1: limits.latency_ms.b: ")
 
 
+@pytest.mark.parametrize(
+    "line", ["[free]\nlabels" + ".a" * 3000 + " = 1", "free.x = " + "[" * 70 + "]" * 70]
+)
+def test_what_is_nested_too_deep_is_refused(tmp_path: Path, line: str) -> None:
+    assert error(tmp_path, f"{line}\n") == "1:1: nested more than 64 deep"
+
+
+def test_mark_that_windows_editors_write_counts_for_nothing(tmp_path: Path) -> None:
+    good = read(tmp_path, GOOD)
+    assert read(tmp_path, GOOD.encode("utf-8-sig")) == good
+    wrong = "device = 1\n".encode("utf-8-sig")
+    assert error(tmp_path, wrong) == "1:1: device: 1, expected a table"
+    assert error(tmp_path, b"\xef\xbb\xbfabcd\xff").startswith("1:5: not UTF-8 text")
+
+
 def test_missing_file_and_folder_are_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no\.toml: No such file or directory$"):
         read_toml(tmp_path / "no.toml")
