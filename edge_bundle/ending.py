@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Mapping
+from errno import ENOSPC
 
 from edge_bundle.errors import ArtifactRefused, ConfigError, Exit
 from edge_bundle.interrupts import INTERRUPTS
@@ -30,11 +31,11 @@ def end_command(
     """
     exits = {**EXITS, **(more or {})}
     code: int
+    _open_closed()
     try:
         with INTERRUPTS.taken():
             code = work()
-        if sys.stdout is not None:  # it may have been closed before we began
-            sys.stdout.flush()
+        sys.stdout.flush()
     except KeyboardInterrupt:
         # Python remembers an interrupt that went through ``exec`` of a text, such as a dataclass
         # being defined, and ``python -m`` ends by the signal in spite of our exit code. The next
@@ -43,11 +44,30 @@ def end_command(
         code = say(name, "interrupted", Exit.STOPPED)
     except BrokenPipeError:
         # The reader of our output went away (`| head`): nothing is wrong, and nobody reads on.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()
         code = Exit.DONE
     except tuple(exits) as error:
         code = say(name, str(error), next(c for k, c in exits.items() if isinstance(error, k)))
+    except OSError as error:
+        if error.errno != ENOSPC:
+            raise
+        # Of our output too, which Python would write once more at its end.
+        _forget_output()
+        code = say(name, str(error), Exit.USAGE)
     sys.exit(code)
+
+
+def _open_closed() -> None:
+    """Open to nowhere what was closed before we began: Python has None there, which cannot be
+    written to, and the next file would get its number.
+    """
+    for stream in ("stdout", "stderr"):
+        if getattr(sys, stream) is None:
+            setattr(sys, stream, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+
+
+def _forget_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def say(name: str, message: str, code: Exit) -> Exit:

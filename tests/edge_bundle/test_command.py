@@ -183,6 +183,37 @@ run_command(group, "edge-x")
     assert "Traceback" not in done.stderr
 
 
+MANY = """
+import sys
+from edge_bundle.ending import end_command
+def many():
+    for n in range({lines}):
+        sys.stdout.write(f"{{n}}\\n")
+    return 0
+end_command(many, "edge-x")
+"""
+
+
+@pytest.mark.parametrize("lines", [1, 100_000])
+@pytest.mark.parametrize(
+    ("where", "code", "said"),
+    [
+        (">&-", 0, ""),
+        (">&- 2>&-", 0, ""),
+        (">/dev/full", 2, "edge-x: [Errno 28] No space left on device\n"),
+    ],
+)
+def test_output_that_nobody_takes(lines: int, where: str, code: int, said: str) -> None:
+    done = subprocess.run(
+        ["/bin/sh", "-c", f'"$0" -c "$1" {where}', sys.executable, MANY.format(lines=lines)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (code, said)
+
+
 @pytest.mark.parametrize("lines", [1, 100_000])
 def test_reader_that_goes_away_is_no_error(lines: int) -> None:
     code = f"""
