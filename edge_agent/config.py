@@ -67,7 +67,7 @@ class OutboxTable(Struct, frozen=True):
 class TelemetryTable(Struct, frozen=True):
     """Figures of the device for whoever looks after it."""
 
-    every_s: Annotated[float, Meta(ge=0)] = 60.0
+    every_s: Annotated[float, Meta(ge=0, le=7 * 86400)] = 60.0
     """0: none."""
 
 

@@ -81,6 +81,10 @@ def test_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.Monk
             '8:1: model[0].bundle: "a\\u0000b", expected a path, which has no NUL in it',
         ),
         (f'extends = ["{"x" * 300}.toml"]\n' + BASE, "1:12: extends[0]: "),
+        (
+            BASE + "[telemetry]\nevery_s = 1e300\n",
+            "6:1: telemetry.every_s: 1e300, expected a number <= 604800",
+        ),
         (BASE + "[runtime]\nthreads = 0\n", "6:1: runtime.threads: 0, expected a whole number >= "),
         (
             BASE + '[runtime]\nprefer = ["onx"]\n',
