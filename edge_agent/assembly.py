@@ -47,6 +47,18 @@ def open_store(loaded: LoadedConfig) -> Store:
     return store
 
 
+def begin_boot(loaded: LoadedConfig, store: Store) -> tuple[str, PreviousBoot | None]:
+    """Count a start; return this boot's name, and how the one before ended.
+
+    Raises: ConfigError: it cannot be written down, as on a full disk.
+    """
+    try:
+        return store.begin_boot()
+    except OSError as error:
+        why = f"{error.filename or store.path}: {error.strerror}"
+        raise loaded.error(("store", "path"), why) from None
+
+
 def open_collection(loaded: LoadedConfig, boot: str) -> "Collection | None":
     """Return what keeps windows for retraining; None where nothing is to be kept.
 

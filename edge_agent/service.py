@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 
 from edge_agent.assembly import (
+    begin_boot,
     describe_device,
     describe_site,
     keep_enough,
@@ -70,7 +71,7 @@ class Service:
         shapes = {t.name: s.shape for t, s in zip(config.source, sources, strict=True)}
         self._configured = take_in_bundles(loaded, self._store, shapes)
         shapes = keep_enough(config, self._store, shapes, self._configured)
-        self._boot, previous = self._store.begin_boot()
+        self._boot, previous = begin_boot(loaded, self._store)
         self._clock = WallClock()
         self._link = self._make_link(loaded.broker())
         wake = Bell()

@@ -1,10 +1,11 @@
 """What an agent is made of, or the key of the configuration that keeps it from being made."""
 
+import resource
 from pathlib import Path
 
 import pytest
 
-from edge_agent.assembly import open_collection, open_store
+from edge_agent.assembly import begin_boot, open_collection, open_store
 from edge_agent.config import LoadedConfig, load_config
 from edge_bundle.errors import ConfigError
 
@@ -31,6 +32,20 @@ def test_file_in_the_place_of_a_folder_is_named(tmp_path: Path, path: str) -> No
             make()
         place = f"{loaded.file}:{line}:1: {key}"
         assert str(refused.value) == f"{place}: {file}: is a file, expected a folder"
+
+
+def test_boot_that_cannot_be_written_down_is_told_by_the_store_s_place(tmp_path: Path) -> None:
+    loaded = load(tmp_path, "store")
+    store = open_store(loaded)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        with pytest.raises(ConfigError) as refused:
+            begin_boot(loaded, store)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        store.unlock()
+    assert str(refused.value) == f"{loaded.file}:4:1: store.path: {store.path}: File too large"
 
 
 def test_folder_that_cannot_be_made_is_told_as_the_system_says(tmp_path: Path) -> None:
