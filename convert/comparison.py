@@ -3,6 +3,7 @@
 The numbers are measured, sample after sample, and judged by nobody here but the reader.
 """
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from math import inf, log10, prod
@@ -207,7 +208,7 @@ class _Pair:
 
 
 def _read_arrays(inputs: Path) -> dict[str, Array]:
-    if not inputs.is_file():
+    if not os.path.isfile(inputs):  # Path's own raises for a name that is too long
         raise ConfigError(f"{inputs}: no such file")
     try:
         return load_npz(inputs)

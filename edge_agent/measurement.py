@@ -5,6 +5,7 @@ parent reads what the child says, a line of JSON at a time, and knows which file
 """
 
 import hashlib
+import os
 import signal
 import subprocess
 import sys
@@ -101,7 +102,7 @@ def write_profile(measured: Sequence[Measured], machine: str, out: Path) -> Prof
     Raises: ConfigError: the file holds something else, or cannot be written.
     """
     known: dict[str, float] = {}
-    if out.exists():
+    if os.path.exists(out):  # Path's own raises for a name that is too long
         before = read_profile(out)
         if before.machine != machine:
             raise ConfigError(f"{out}: of {before.machine}; this is {machine}: name another file")

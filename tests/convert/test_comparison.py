@@ -213,6 +213,8 @@ def test_arrays_that_are_missing_or_unreadable(tmp_path: Path) -> None:
         compare(model, model, save_arrays(tmp_path / "y.npz", y=X))
     with pytest.raises(ConfigError, match=r"none\.npz: no such file"):
         compare(model, model, tmp_path / "none.npz")
+    with pytest.raises(ConfigError, match=r"nnn\.npz: no such file"):
+        compare(model, model, tmp_path / f"{'n' * 300}.npz")
     (tmp_path / "d.npz").write_bytes(b"damaged")
     with pytest.raises(RecordingRefused, match=r"d\.npz: not a readable"):
         compare(model, model, tmp_path / "d.npz")

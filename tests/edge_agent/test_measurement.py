@@ -59,6 +59,8 @@ def test_profile_of_another_machine_or_something_else_stays(tmp_path: Path) -> N
     with pytest.raises(ConfigError, match=r"expected \{machine, latency_us by sha256\}"):
         write_profile(found, HERE, out)
     assert out.read_text() == "notes"
+    with pytest.raises(ConfigError, match="File name too long"):
+        write_profile(found, HERE, tmp_path / ("n" * 300))
     with pytest.raises(ConfigError, match="No such file or directory"):
         write_profile(found, HERE, tmp_path / "nowhere" / "profile.json")
 
