@@ -288,7 +288,8 @@ def test_model_that_seeded_windows_do_not_suit_asks_for_real_ones(tmp_path: Path
 
 def test_scores_whose_number_depends_on_the_values(tmp_path: Path) -> None:
     require_module("ai_edge_litert")
-    from tests.convert.tflite.example import CODES, TYPES, Builder, schema
+    from convert.tflite import schema
+    from tests.convert.tflite.example import CODES, TYPES, Builder
 
     made = Builder()
     taken, unique = made.tensor("x", (4,)), made.tensor("y", (1,))
@@ -301,7 +302,8 @@ def test_scores_whose_number_depends_on_the_values(tmp_path: Path) -> None:
 
 def test_score_that_is_complex(tmp_path: Path) -> None:
     require_module("ai_edge_litert")
-    from tests.convert.tflite.example import CODES, TYPES, Builder, schema
+    from convert.tflite import schema
+    from tests.convert.tflite.example import CODES, TYPES, Builder
 
     made = Builder()
     taken = made.tensor("x", (1, 4, 8))
