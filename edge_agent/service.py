@@ -249,7 +249,7 @@ class Service:
     def _on_message(self, topic: str, payload: bytes, _retained: bool) -> None:
         if topic == self._topics.desired(self._config.device.group):
             self._updater.desire(payload)
-        elif payload == Availability.OFFLINE.value.encode():
+        elif payload == Availability.OFFLINE.value.encode() and not self._ending:
             # The will of an earlier connection of ours came late; we are here.
             self._reporter.say(Availability.ONLINE)
 

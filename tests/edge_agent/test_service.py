@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,9 +23,22 @@ from edge_wire.messages import LossCause, Reason
 from tests.brokers import RunningBroker, free_port
 from tests.edge_agent.whole_agent import Agent, assert_unbroken, with_false_golden
 from tests.edge_bundle.bundles import STREAM, write_small_bundle
+from tests.edge_wire.link.owner import accept_client, eventually, stranger
 from tests.simulators.operator import CHUNK_BYTES, MODEL_2, Operator, make_release
 
 QUICK_S = 3.0
+PUBLISH, UNSUBSCRIBE = 3, 10
+"""Kinds of packets: the first four bits."""
+
+
+def read_packets(client: socket.socket) -> Iterator[tuple[int, bytes]]:
+    """Yield kind and body of what a client of MQTT sends, until it hangs up."""
+    with client.makefile("rb") as stream:
+        while head := stream.read(1):
+            length = shift = 0
+            while (part := stream.read(1)[0]) & 0x80:
+                length, shift = length + ((part & 0x7F) << shift), shift + 7
+            yield head[0] >> 4, stream.read(length + (part << shift))
 
 
 class Process:
@@ -338,6 +352,31 @@ def test_a_device_that_is_called_offline_while_it_fetches_says_that_it_is_there(
         topic = operator.topics.device("d1", "availability")
         operator._link.publish(Message(topic, b"offline", retain=True))
         operator.wait_for(lambda: operator.seen().availability[-2:] == ["offline", "online"])
+
+
+def test_a_device_that_is_called_offline_while_it_stops_stays_stopped(tmp_path: Path) -> None:
+    topic = b"edge/v1/dev/d1/availability"
+    late = len(topic).to_bytes(2, "big") + topic + b"\0offline"
+    said: list[bytes] = []
+
+    def serve(client: socket.socket) -> None:
+        accept_client(client)
+        for kind, body in read_packets(client):
+            if kind == PUBLISH:
+                after = 2 + int.from_bytes(body[:2], "big")
+                said.extend([body[after + 3 :]] if body[2:after] == topic else [])
+                client.sendall(b"\x40\x02" + body[after : after + 2])
+            elif kind == UNSUBSCRIBE:  # it crosses with the will of an earlier connection
+                client.sendall(bytes([0x30, len(late)]) + late)
+                client.sendall(b"\xb0\x04" + body[:2] + b"\0\0")
+
+    with stranger(serve) as url:
+        (tmp_path / "edge.toml").write_text(
+            f'[device]\nid = "d1"\n[store]\npath = "store"\n[broker]\nurl = "{url}"\n'
+        )
+        with Agent(tmp_path / "edge.toml"):
+            eventually(lambda: b"online" in said)
+    assert said[-1] == b"stopped"
 
 
 def test_the_network_thread_waits_for_nobody(
