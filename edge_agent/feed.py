@@ -2,7 +2,8 @@
 
 import threading
 from collections.abc import Callable
-from typing import Literal
+from math import inf
+from typing import Final, Literal
 
 from msgspec.structs import replace
 
@@ -14,6 +15,9 @@ from edge_agent.slot import Slot
 from edge_wire.messages import StreamFigures
 
 Policy = Literal["block", "drop_oldest"]
+UNTAKEN_S: Final = 0.1
+"""As fast as it is taken is not as fast as it can be given: what no model takes comes a chunk in so
+long, or a recording that begins again and again would keep a core busy for nothing."""
 
 
 class Feed:
@@ -44,6 +48,8 @@ class Feed:
             with self._room:
                 count = len(rest.samples)
                 if self._policy == "block":
+                    if self._ring.speed == inf:
+                        self._room.wait_for(lambda: self._closed or self._wanted(), UNTAKEN_S)
                     self._room.wait_for(lambda: self._closed or self._free() > 0)
                     # Piece by piece, or a chunk larger than the memory would wait for ever.
                     count = count if self._closed else self._free()
@@ -96,6 +102,10 @@ class Feed:
         with self._room:
             self._closed = True
             self._room.notify_all()
+
+    def _wanted(self) -> bool:
+        """Tell whether a model takes windows of the stream."""
+        return any(s.wants(self._ring) for s in self.slots)
 
     def _free(self) -> int:
         """Return how many samples there is room for; never none where no window is whole."""

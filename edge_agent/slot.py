@@ -134,6 +134,10 @@ class Slot:
         many = STARVING * max(running.stream.window, running.stream.hop)
         return many if self.reader.waited(ring) >= many else 0
 
+    def wants(self, ring: Ring) -> bool:
+        """Tell whether a model runs, and has had a whole window lately, or may still have one."""
+        return self.running is not None and not self.starving(ring)
+
     def job(self, ring: Ring) -> Job:
         """Return the next window as the schedule sees it."""
         reader = self.reader

@@ -1,25 +1,27 @@
 """Back pressure is a policy: ``block`` loses nothing, ``drop_oldest`` counts what it loses."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import inf
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from edge_agent.bell import Bell
 from edge_agent.clock import WallClock
-from edge_agent.feed import Feed, Policy
+from edge_agent.feed import UNTAKEN_S, Feed, Policy
 from edge_agent.ring import Chunk, Ring
-from edge_agent.slot import Made, Slot
+from edge_agent.slot import STARVING, Made, Slot
 from edge_agent.succession import Loaded
 from tests.edge_agent.echo import MS, echo, read, seen
 
 PATIENCE_S = 10
 
 
-def make_feed(capacity: int, policy: Policy, *models: Loaded) -> Feed:
-    ring = Ring(capacity, 1, 1000.0)
+def make_feed(capacity: int, policy: Policy, *models: Loaded, speed: float = 1.0) -> Feed:
+    ring = Ring(capacity, 1, 1000.0, speed)
     feed = Feed("s", ring, policy, Bell())
     for i, loaded in enumerate(models):
         slot = Slot(f"echo{i}", "s", "boot", WallClock())
@@ -142,6 +144,55 @@ def test_close_releases_a_writer_that_waits() -> None:
     with writing(feed, [chunk(0, 1000)]) as thread:
         thread.join(0.05)
         assert thread.is_alive()
+
+
+def broken_chunks(count: int) -> list[Chunk]:
+    """Return recordings of five samples each, as one that begins again and again gives them."""
+    return [replace(chunk(at, 5), restart=at > 0) for at in range(0, 5 * count, 5)]
+
+
+def write_as_fast_as_taken(
+    monkeypatch: pytest.MonkeyPatch, chunks: list[Chunk], *models: Loaded
+) -> tuple[int, list[Made]]:
+    """Return how often a writer waited for somebody to take a chunk, and the predictions."""
+    waits = []
+    wait_for = threading.Condition.wait_for
+
+    def count(
+        self: threading.Condition, predicate: Callable[[], bool], timeout: float | None = None
+    ) -> bool:
+        if timeout == UNTAKEN_S:
+            waits.append(predicate())
+            return True
+        return wait_for(self, predicate, timeout)
+
+    monkeypatch.setattr(threading.Condition, "wait_for", count)
+    feed = make_feed(40, "block", *models, speed=inf)
+    made: list[Made] = []
+    with writing(feed, chunks) as thread:
+        while thread.is_alive() or not feed.drained():
+            made += work(feed)
+    return waits.count(False), made
+
+
+def test_stream_that_comes_as_fast_as_it_is_taken_waits_where_no_model_takes_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert write_as_fast_as_taken(monkeypatch, broken_chunks(100))[0] == 100
+
+
+def test_stream_that_comes_as_fast_as_it_is_taken_waits_where_no_window_is_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waits, made = write_as_fast_as_taken(monkeypatch, broken_chunks(100), echo(6, 6))
+    assert (waits, made) == (100 - STARVING * 6 // 5, [])
+
+
+def test_stream_that_comes_as_fast_as_it_is_taken_does_not_wait_for_one_that_gets_no_window(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waits, made = write_as_fast_as_taken(monkeypatch, broken_chunks(100), echo(5, 5), echo(6, 6))
+    assert (waits, len(made)) == (0, 100)
 
 
 def test_put_wakes_the_worker() -> None:
