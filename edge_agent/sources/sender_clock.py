@@ -140,7 +140,8 @@ class SenderClock:
                 if step_s < 0 or step_s > believed_s:
                     self.jumps += 1
                     self._arrived_ns = None  # the offset begins anew
-                    step_s = 0.0 if step_s < 0 else min(step_s, passed_s)
+                    room_s = passed_s - (count - 1) * period_s  # beside the message's own samples
+                    step_s = 0.0 if step_s < 0 else min(step_s, max(0.0, room_s))
                     lost = untold
                 lost = max(lost, min(untold, 1), round(step_s / period_s) - 1)
             end_ns = self._place(float(times_s[stop - 1]), now_ns)
