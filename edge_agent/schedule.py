@@ -5,8 +5,10 @@ A model's window is due one hop after its last sample: then the next one is whol
 | rule | why |
 |---|---|
 | earliest due first, of equals the one that takes less | the order that misses fewest |
-| a model that ran is due again a hop later at the earliest | one that is behind, or replays as
-  fast as it can, catches up in what the others leave |
+| a model that ran is due again a hop later at the earliest | one that is behind catches up in what
+  the others leave |
+| on a stream that comes as fast as it is taken it is due again after the longest hop of the others
+  | it has no times to keep, and would leave nothing to one that is behind |
 | what would make another model late goes to the second thread, one at a time | a model cannot be
   interrupted, and runtimes release the GIL |
 | a stream that comes as fast as it is taken has no say in that | nothing of it is ever late |
@@ -45,8 +47,12 @@ class Job(Struct, frozen=True, gc=False):
 
     @property
     def due_ns(self) -> int:
-        """When it is its turn at the latest."""
-        return max(self.deadline_ns or 0, self.finished_ns + self.hop_ns)
+        """When it is its turn at the latest; where it has a hop."""
+        return self.after_ns(self.hop_ns)
+
+    def after_ns(self, rest_ns: int) -> int:
+        """Return when it is its turn at the latest if it is to rest after each window."""
+        return max(self.deadline_ns or 0, self.finished_ns + rest_ns)
 
 
 def choose(jobs: Sequence[Job], second_free: bool) -> tuple[int, Thread] | None:
@@ -57,7 +63,9 @@ def choose(jobs: Sequence[Job], second_free: bool) -> tuple[int, Thread] | None:
         second_free: whether the second thread has nothing to do.
     """
     waiting = [i for i, job in enumerate(jobs) if job.deadline_ns is not None]
-    for i in sorted(waiting, key=lambda i: (jobs[i].due_ns, jobs[i].cost_ns)):
+    longest_ns = max((job.hop_ns for job in jobs), default=0)
+    due_ns = [job.after_ns(job.hop_ns or longest_ns) for job in jobs]
+    for i in sorted(waiting, key=lambda i: (due_ns[i], jobs[i].cost_ns)):
         if not _delays(i, jobs):
             return i, Thread.FIRST
         if second_free:

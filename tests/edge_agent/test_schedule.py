@@ -39,7 +39,7 @@ class Simulated:
         job = self.job(now_ns)
         assert job.deadline_ns is not None
         self.begun.append((self.ready_ns(), job.due_ns, now_ns))
-        late = count_late(now_ns - job.deadline_ns, self.hop_ns)
+        late = count_late(now_ns - job.deadline_ns, max(1, self.hop_ns))
         self.late += late
         self.number += 1
         if self.drops:
@@ -127,6 +127,21 @@ def test_one_that_cannot_keep_up_takes_what_the_others_leave() -> None:
 def test_stream_without_a_pace_is_not_waited_for() -> None:
     long, endless = Job(15, 1000, 300, 0), Job(None, 0, 2, 0)
     assert choose([long, endless], second_free=True) == (0, Thread.FIRST)
+
+
+@pytest.mark.parametrize("hops_ms", [(10,), (10, 40), (5, 10, 100)])
+def test_one_that_is_behind_catches_up_beside_a_stream_without_a_pace(
+    hops_ms: tuple[int, ...],
+) -> None:
+    # Together they take half of the time, and are a second behind.
+    models = [
+        Simulated(hop * MS, hop * MS // (2 * len(hops_ms)), drops=False, phase_ns=-1000 * MS)
+        for hop in hops_ms
+    ]
+    endless = Simulated(0, MS // 10, drops=False)
+    simulate([*models, endless], 4_000 * MS)
+    assert [m.number for m in models] == [pytest.approx(5000 / hop, abs=2) for hop in hops_ms]
+    assert len(endless.begun) * endless.cost_ns > 1_000 * MS
 
 
 def test_models_that_fit_on_one_thread_stay_on_it() -> None:
