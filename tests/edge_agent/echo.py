@@ -86,8 +86,10 @@ def echo(
 class Bench:
     """A ring and a slot, driven without threads; every sample's value is its number."""
 
-    def __init__(self, capacity: int = 4096, loaded: Loaded | None = None) -> None:
-        self.ring = Ring(capacity, 1, RATE_HZ)
+    def __init__(
+        self, capacity: int = 4096, loaded: Loaded | None = None, speed: float = 1.0
+    ) -> None:
+        self.ring = Ring(capacity, 1, RATE_HZ, speed)
         self.healthy: list[str] = []
         self.unhealthy: list[tuple[str, str]] = []
         self.slot = Slot(

@@ -4,6 +4,7 @@ import gc
 import weakref
 from collections.abc import Callable
 from itertools import pairwise
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -608,6 +609,14 @@ def test_late_windows_are_kept_where_that_is_said_or_the_source_waits(
 ) -> None:
     bench = Bench(loaded=echo(10, 10))
     bench.slot.late, bench.slot.live = late, live
+    bench.push(40)
+    assert len(bench.work()) == 4
+    assert bench.slot.tally.late == 0
+
+
+def test_window_of_a_stream_that_comes_as_fast_as_it_is_taken_is_never_late() -> None:
+    bench = Bench(loaded=echo(10, 10), speed=inf)
+    bench.slot.late = "drop"
     bench.push(40)
     assert len(bench.work()) == 4
     assert bench.slot.tally.late == 0
