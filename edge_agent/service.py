@@ -171,13 +171,19 @@ class Service:
         self._publisher.stop(FLUSH_S)
         self._say_stopped()
         self._link.stop()
-        last = self._outbox.last_settled()
-        self._store.end_boot(
-            {f"{stream}/{model}": seq for (stream, model), seq in last.items()},
-            # What could be neither sent nor announced is missing behind the last.
-            clean=self._outbox.empty,
-        )
+        self._end_boot()
         self._store.unlock()
+
+    def _end_boot(self) -> None:
+        last = self._outbox.last_settled()
+        try:
+            self._store.end_boot(
+                {f"{stream}/{model}": seq for (stream, model), seq in last.items()},
+                # What could be neither sent nor announced is missing behind the last.
+                clean=self._outbox.empty,
+            )
+        except OSError as error:  # as after a crash, the next boot does not know how far this came
+            log.warning("store: %s: %s", self._store.path, error.strerror or error)
 
     def _say_stopped(self) -> None:
         """Say the last word, and wait until the broker has it.

@@ -1,6 +1,8 @@
 import contextlib
+import errno
 import itertools
 import logging
+import os
 import signal
 import socket
 import subprocess
@@ -640,6 +642,44 @@ def test_a_configured_model_that_does_not_load_leaves_the_slot_empty_and_the_age
         operator.assign(second)
         operator.wait_for_state("committed", second)
         operator.wait_for_more(1)
+
+
+def fill_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_handle: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+
+
+def test_a_disk_that_is_full_does_not_keep_an_agent_from_ending_in_order(
+    operator: Operator,
+    first: Bundle,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    config = operator.enrol(tmp_path, runs=first)
+    with monkeypatch.context() as patch, Agent(config):
+        operator.wait_for_more(1)
+        fill_disk(patch)
+    operator.wait_for(lambda: operator.seen().availability[-1] == "stopped")
+    assert f"{tmp_path / 'd1-store'}: No space left on device" in caplog.text
+    with Agent(config):
+        operator.wait_for(lambda: operator.seen().infos[-1].boot.startswith("000002"))
+        previous = operator.seen().infos[-1].previous
+        assert previous is not None
+        assert not previous.clean
+
+
+def test_a_disk_that_is_full_at_the_start_is_told_by_its_key(
+    operator: Operator, first: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = operator.enrol(tmp_path, runs=first)
+    with Agent(config):
+        pass
+    fill_disk(monkeypatch)
+    with pytest.raises(ConfigError, match=r"store\.path: .*d1-store: No space left on device"):
+        Service(load_config(config))
 
 
 def test_the_store_is_free_again_when_the_service_has_ended(first: Bundle, tmp_path: Path) -> None:
