@@ -129,14 +129,17 @@ class Reader:
     def deadline_ns(self, ring: Ring) -> int:
         """Return when the next window is due: one hop after its last sample.
 
-        Where a break or another model moves the window it is due no later than this.
+        Where a break or another model moves the window it is due no later than this. Where it was
+        overwritten, the one in its place is due when it was: else a memory of the newest alone
+        would put it off for ever.
         """
         hop_ns, ring = self.hop_ns(ring), self.at(ring)
-        last = ring.head - 1
+        last, before = ring.head - 1, 0
         if self.stands:
             start = self._next + (self._hop if self._taken else 0)
-            last = min(last, max(start, ring.tail) + self._size - 1)
-        end_ns = ring.time_ns(last) if last >= 0 else 0
+            before = max(0, ring.tail - start)
+            last = min(last, start + before + self._size - 1)
+        end_ns = ring.time_ns(last) - int(before * ring.period_ns) if last >= 0 else 0
         return end_ns + hop_ns + ring.span_ns
 
     def take(self, ring: Ring, now_ns: int | None) -> bool:

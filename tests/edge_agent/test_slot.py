@@ -614,6 +614,17 @@ def test_late_windows_are_kept_where_that_is_said_or_the_source_waits(
     assert bench.slot.tally.late == 0
 
 
+def test_window_that_was_overwritten_does_not_put_off_when_a_model_is_due() -> None:
+    # Or whoever has a memory of its newest frame alone would never come before one with a backlog.
+    bench = Bench(10, echo(10, 10))
+    bench.push(10)
+    due_ns = bench.slot.job(bench.ring).deadline_ns
+    assert due_ns is not None
+    for _ in range(5):
+        bench.push(10)
+        assert bench.slot.job(bench.ring).deadline_ns == due_ns
+
+
 def test_window_of_a_stream_that_comes_as_fast_as_it_is_taken_is_never_late() -> None:
     bench = Bench(loaded=echo(10, 10), speed=inf)
     bench.slot.late = "drop"
