@@ -7,8 +7,8 @@ A model's window is due one hop after its last sample: then the next one is whol
 | earliest due first, of equals the one that takes less | the order that misses fewest |
 | a model that ran is due again a hop later at the earliest | one that is behind catches up in what
   the others leave |
-| on a stream that comes as fast as it is taken it is due again after the longest hop of the others
-  | it has no times to keep, and would leave nothing to one that is behind |
+| on a stream that comes as fast as it is taken it is due again after the longest hop of those that
+  wait and could keep up | it has no times to keep, and would leave nothing to one that is behind |
 | what would make another model late goes to the second thread, one at a time | a model cannot be
   interrupted, and runtimes release the GIL |
 | a stream that comes as fast as it is taken has no say in that | nothing of it is ever late |
@@ -63,7 +63,8 @@ def choose(jobs: Sequence[Job], second_free: bool) -> tuple[int, Thread] | None:
         second_free: whether the second thread has nothing to do.
     """
     waiting = [i for i, job in enumerate(jobs) if job.deadline_ns is not None]
-    longest_ns = max((job.hop_ns for job in jobs), default=0)
+    able = (jobs[i] for i in waiting if jobs[i].hop_ns > jobs[i].cost_ns)
+    longest_ns = max((job.hop_ns for job in able), default=0)
     due_ns = [job.after_ns(job.hop_ns or longest_ns) for job in jobs]
     for i in sorted(waiting, key=lambda i: (due_ns[i], jobs[i].cost_ns)):
         if not _delays(i, jobs):

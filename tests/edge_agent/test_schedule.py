@@ -144,6 +144,16 @@ def test_one_that_is_behind_catches_up_beside_a_stream_without_a_pace(
     assert len(endless.begun) * endless.cost_ns > 1_000 * MS
 
 
+def test_stream_without_a_pace_takes_turns_with_one_that_cannot_keep_up() -> None:
+    hopeless = Simulated(100 * MS, 190 * MS, drops=False)
+    rare = Simulated(5_000 * MS, 400 * MS)
+    endless = Simulated(0, 100 * MS, drops=False)
+    simulate([hopeless, rare, endless], 20_000 * MS)
+    assert rare.begun
+    assert len(endless.begun) > 50
+    assert len(hopeless.begun) > 50
+
+
 def test_models_that_fit_on_one_thread_stay_on_it() -> None:
     jobs = [Job(20, 10, 2, 0), Job(15, 10, 3, 0), Job(None, 10, 1, 0)]
     assert choose(jobs, second_free=True) == (1, Thread.FIRST)
