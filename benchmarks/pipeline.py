@@ -27,6 +27,7 @@ from itertools import islice
 from pathlib import Path
 from statistics import median
 
+import msgspec
 import numpy as np
 import onnxruntime
 
@@ -47,6 +48,7 @@ from edge_bundle import manifest as m
 from edge_bundle.features.mel import Mel, dct_weights, mel_weights
 from edge_bundle.features.steps import Dct, Mfcc, Spectrogram, Standardise, Statistics, Step
 from edge_bundle.runtimes.onnx import OnnxModel
+from edge_wire.messages import Prediction
 
 TOLERANCE = 1e-3
 Prepare = Callable[[Float32Array], Float32Array]
@@ -162,9 +164,20 @@ def check_answers(
     for window, prediction in zip(windows, islice(made, len(windows)), strict=True):
         (scores,) = session.run(None, {"x": prepare(window).reshape(1, -1)})
         best = int(scores.argmax())
-        label, score = prediction.decision.top[0]
+        label, score = read_answer(prediction.payload)
         if label != f"class{best}" or abs(score - scores[0, best]) > TOLERANCE:
             raise SystemExit(f"{label} {score}, expected class{best} {scores[0, best]}")
+
+
+def read_answer(payload: bytes) -> tuple[str, float]:
+    """Return the best label and its score of an encoded prediction.
+
+    Raises: SystemExit: it is none.
+    """
+    try:
+        return msgspec.json.decode(payload, type=Prediction).top[0]
+    except msgspec.DecodeError as error:
+        raise SystemExit(f"{payload!r} is no prediction: {error}") from None
 
 
 def seconds(work: Callable[[], None]) -> float:
