@@ -1,6 +1,8 @@
-"""The pipeline's benchmark sees an agent that tells something else."""
+"""The pipeline's benchmark sees an agent that tells something else, and one that waits."""
 
+import time
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import msgspec
@@ -41,3 +43,17 @@ def test_what_is_published_is_compared_with_the_bare_loop_s_answer(tmp_path: Pat
         told = (msgspec.structs.replace(made, payload=payload) for made in replay.run())
         with pytest.raises(SystemExit):
             check(told)
+
+
+def test_agent_that_waits_misses_its_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    from benchmarks import models, pipeline
+
+    def run_and_wait(made: Iterator[Made], count: int) -> None:
+        for _ in islice(made, count):
+            pass
+        time.sleep(0.001)
+
+    case = pipeline.Case(models.make_mlp((8,)), None, COUNT, 3)
+    monkeypatch.setattr(pipeline, "run_ours", run_and_wait)
+    checks = pipeline.measure("mlp", case)
+    assert [check["name"] for check in checks if not check["ok"]] == ["mlp_waits"]
