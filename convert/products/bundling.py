@@ -12,6 +12,7 @@ from typing import Final, Literal
 import msgspec
 
 from convert.given.spec import Spec
+from convert.inspection.tflite_anatomy import read_tflite
 from convert.products.identity import Identity
 from edge_bundle.archive import Bundle, read_bundle, write_bundle
 from edge_bundle.disk import flush_folder
@@ -20,7 +21,6 @@ from edge_bundle.golden import check_golden
 from edge_bundle.inference import Inference
 from edge_bundle.manifest import Golden, Manifest, Provenance, Reference, Tensor, Tensors
 from edge_bundle.runtimes.loader import NO_SHAPES, load_model, runtime_version
-from edge_bundle.runtimes.model import Model
 
 MODELS: Final = {"onnx": "model.onnx", "tflite": "model.tflite"}
 """Name of the model file in the bundle, by format."""
@@ -55,7 +55,7 @@ def draft_manifest(
         tuple(Tensor(t.name, t.shape, t.dtype, t.scale, t.zero_point) for t in tensors)
         for tensors in (loaded.inputs, loaded.outputs)
     )
-    stateful = bool(spec.state) or loaded.stateful or (format == "tflite" and _remembers(loaded))
+    stateful = bool(spec.state) or loaded.stateful or (format == "tflite" and _remembers(model))
     loaded.close()
     return Manifest(
         name=identity.name,
@@ -182,18 +182,12 @@ def _take_back(moved: Sequence[Path], kept: Path) -> None:
             target.unlink()
 
 
-def _remembers(model: Model) -> bool:
-    """Tell whether the same input gives another output the second time.
+def _remembers(data: bytes) -> bool:
+    """Tell whether a TFLite file has variables, as a recurrent layer's.
 
-    Variables of a recurrent layer are not seen in a TFLite file's interpreter, only their effect.
+    Its interpreter does not say so, and one input twice need not show it.
     """
-    for index in range(len(model.inputs)):
-        model.input(index)[...] = 1
-    seen = []
-    for _ in range(2):
-        model.invoke()
-        seen.append([model.output(i).tobytes() for i in range(len(model.outputs))])
-    return seen[0] != seen[1]
+    return bool(read_tflite(data).stateful)
 
 
 def _unwritable(folder: Path, error: OSError) -> ConfigError:

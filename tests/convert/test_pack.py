@@ -11,6 +11,7 @@ from onnx import numpy_helper, parser
 from convert.findings import Precision
 from convert.inspection.anatomy import Anatomy
 from convert.pack import Packed, PackOrder, judge_precision, pack
+from convert.tflite import schema
 from edge_bundle.archive import Bundle, read_bundle
 from edge_bundle.errors import ArtifactRefused, ConfigError
 from edge_bundle.golden import check_golden
@@ -18,6 +19,7 @@ from edge_bundle.inference import Inference
 from edge_bundle.npz import load_npz
 from tests.convert.classifier import Told
 from tests.convert.given.test_spec import SPEC
+from tests.convert.tflite.example import CODES, Builder
 from tests.edge_bundle.bundles import MODEL, RECORDING, STREAM, WAKE_WORD
 from tests.parts import require_module
 
@@ -119,6 +121,30 @@ def test_wake_word_without_a_spec_keeps_its_codes_and_its_state(tmp_path: Path) 
     golden = golden_of(bundle, tmp_path)
     assert (golden["windows"].dtype, golden["windows"].shape) == (np.int8, (16, 1, 3, 40))
     assert check_golden(bundle, Inference.open(bundle)).largest == 0
+
+
+def test_layer_with_a_memory_is_stateful_whatever_it_says_to_one_input(tmp_path: Path) -> None:
+    require_module("ai_edge_litert")
+    made = Builder()
+    taken, heard = made.tensor("x", (1, 2)), made.tensor("y", (1, 1))
+    # Of positive inputs the sum is below 0, and so the output 0, whatever is remembered.
+    feature = made.tensor("feature", (1, 2), np.array([[-1, -1]], np.float32))
+    over_time = made.tensor("time", (1, 3), np.ones((1, 3), np.float32))
+    memory = made.tensor("memory", (1, 3))
+    made.graph.tensors[memory].isVariable = True
+    options = schema.SVDFOptionsT()
+    options.rank = 1
+    options.fusedActivationFunction = schema.ActivationFunctionType.RELU
+    made.operator(CODES.SVDF, [taken, feature, over_time, -1, memory], [heard], options)
+    file = tmp_path / "heard.tflite"
+    file.write_bytes(made.data([taken], [heard]))
+    x = -np.arange(32, dtype=np.float32).reshape(16, 1, 2)
+    np.savez(tmp_path / "x.npz", x=x)
+    _, bundle = packed(PackOrder(file, golden=str(tmp_path / "x.npz"), out=tmp_path / "d"))
+    assert bundle.manifest.stateful
+    sums = -x.sum(axis=(1, 2))
+    kept = np.convolve(sums, np.ones(3))[:16]
+    np.testing.assert_allclose(golden_of(bundle, tmp_path)["scores"][:, 0], kept, rtol=1e-6)
 
 
 def test_golden_windows_of_a_stateful_model_are_one_piece_of_stream(tmp_path: Path) -> None:

@@ -25,7 +25,6 @@ from edge_bundle.golden import pack_golden
 from edge_bundle.inference import Inference
 from edge_bundle.manifest import Manifest, Provenance
 from edge_bundle.runtimes.loader import load_model
-from edge_bundle.tensor import Array, TensorSpec
 from tests.convert.given.test_spec import SPEC
 from tests.edge_bundle.bundles import MODEL, WAKE_WORD, watch_windows
 from tests.parts import require_module
@@ -64,38 +63,6 @@ def test_draft_of_a_stateful_tflite_file_says_so_with_its_codes() -> None:
     assert (taken.shape, taken.dtype, taken.zero_point) == ((1, 3, 40), "int8", -128)
     assert taken.scale == pytest.approx(0.10196, abs=1e-5)
     assert (manifest.stream, manifest.decision) == (None, None)
-
-
-class Counter:
-    """A simulated recurrent layer: it says nothing of its state, and counts its runs."""
-
-    inputs: tuple[TensorSpec, ...] = (TensorSpec("x", (1, 2), "float32"),)
-    outputs: tuple[TensorSpec, ...] = (TensorSpec("y", (1,), "float32"),)
-    stateful = False
-
-    def __init__(self) -> None:
-        self.count = np.zeros(1, np.float32)
-
-    def input(self, index: int) -> Array:
-        return (np.zeros((1, 2), np.float32),)[index]
-
-    def invoke(self) -> None:
-        self.count += 1
-
-    def output(self, index: int) -> Array:
-        return (self.count,)[index]
-
-    def reset(self) -> None:
-        self.count[:] = 0
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-
-def test_draft_finds_out_what_remembers_without_saying_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    require_module("ai_edge_litert")
-    monkeypatch.setattr("convert.products.bundling.load_model", lambda *_, **__: Counter())
-    assert draft_manifest(IDENTITY, EMPTY.spec, b"", "tflite", ORIGIN, 0.02).stateful
 
 
 def test_staged_bundle_is_proven_and_hidden(tmp_path: Path) -> None:
