@@ -24,6 +24,7 @@ from edge_bundle.features.steps import (
     Mfcc,
     MicroFrontend,
     Mix,
+    Peak,
     Resample,
     Resize,
     Scale,
@@ -105,6 +106,11 @@ refusals: list[tuple[Form, Step, str]] = [
     (
         IMU,
         BandPower((1.0, 26.0)),
+        "features[1].edges_hz: 26 Hz is above half the rate, 25 Hz",
+    ),
+    (
+        IMU,
+        BandPower((1.0, 5.0, 26.0)),
         "features[1].edges_hz: 26 Hz is above half the rate, 25 Hz",
     ),
     (
@@ -258,6 +264,55 @@ def test_spec_names_the_key_that_is_wrong(tmp_path: Path, step: str, message: st
     with pytest.raises(ConfigError) as refused:
         read_spec(file)
     assert f": {message}" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("step", "said"),
+    [
+        ('kind = "scale"', Scale(1.0, 0.0)),
+        ('kind = "peak"', Peak("magnitude")),
+        ('kind = "detrend"', Detrend("linear")),
+        ('kind = "statistics"\nof = ["rms"]', Statistics(("rms",), ())),
+        ('kind = "spectrum"', Spectrum("magnitude", "none")),
+        ('kind = "band_power"\nedges_hz = [1.0, 5.0]', BandPower((1.0, 5.0), "none")),
+        ('kind = "spectrogram"\nframe = 32\nstep = 16', Spectrogram(32, 16, None, "hann", 2)),
+        ('kind = "log"', Log(0.0, 1e-12, "e", 1.0)),
+        ('kind = "dct"\ncount = 2', Dct(2, "ortho", 1.0)),
+        (
+            'kind = "log_mel"\nframe = 32\nstep = 16\nbands = 6',
+            LogMel(
+                32,
+                16,
+                fft=None,
+                window="hann",
+                power=2,
+                bands=6,
+                low_hz=0.0,
+                high_hz=None,
+                formula="htk",
+                mel_norm="none",
+                slopes="hz",
+                offset=0.0,
+                floor=1e-12,
+                base="e",
+                log_factor=1.0,
+            ),
+        ),
+    ],
+)
+def test_key_that_a_spec_leaves_out_is_as_the_page_says(
+    tmp_path: Path, step: str, said: Step
+) -> None:
+    file = tmp_path / "s.toml"
+    file.write_text(SPEC.replace("[decision]", f"[[features]]\n{step}\n\n[decision]"))
+    assert read_spec(file).spec.features == (said,)
+
+
+def test_composite_s_keys_are_those_of_its_parts() -> None:
+    assert LogMel(32, 16).parts == (Spectrogram(32, 16), Mel(40), Log())
+    assert Mfcc(32, 16).parts == (Spectrogram(32, 16), Mel(40), Log(), Dct(13))
+    assert Mel(40) == Mel(40, 0.0, None, "htk", "none", "hz")
+    assert MicroFrontend() == MicroFrontend(10, 1.0)
 
 
 def test_spec_gives_steps(tmp_path: Path) -> None:
