@@ -82,7 +82,8 @@ def measure(heard: Sequence[Heard]) -> tuple[npt.NDArray[np.float64], npt.NDArra
     """Return for each prediction, in milliseconds, how old its window's end was when it was heard,
     less the inference; and what the agent says of that, which ends with the decision.
 
-    Raises: SystemExit: one is missing, or the ends cannot be told from the cut-off times.
+    Raises: SystemExit: one is missing, or the ends cannot be told from the cut-off times, or are
+        later than what was decided of them.
     """
     told = [h.read() for h in heard]
     seq = np.array([t["seq"] for t in told], np.float64)
@@ -101,7 +102,10 @@ def measure(heard: Sequence[Heard]) -> tuple[npt.NDArray[np.float64], npt.NDArra
     end_ms = first_ms + seq * period_ms
     infer_ms = np.array([t["lat_ms"]["infer"] for t in told])
     e2e_ms = np.array([t["lat_ms"]["e2e"] for t in told])
-    return np.array([h.at_ns / 1e6 for h in heard]) - end_ms - infer_ms, e2e_ms - infer_ms
+    inside_ms = e2e_ms - infer_ms
+    if inside_ms.min() < 0:  # else an end that is told too late would be a short latency
+        raise SystemExit(f"a window was decided {-inside_ms.min():.2f} ms before its end")
+    return np.array([h.at_ns / 1e6 for h in heard]) - end_ms - infer_ms, inside_ms
 
 
 def main() -> None:
