@@ -145,6 +145,15 @@ def test_louder_than_the_loudest_is_the_loudest() -> None:
     np.testing.assert_array_equal(chain.run(loudest + loudest), expected)
 
 
+@pytest.mark.parametrize("loud", [1.0, 1.5])
+def test_sound_at_its_ends_does_not_turn_over(loud: float) -> None:
+    square = np.where(np.arange(1600) // 20 % 2, loud, -loud)
+    # 32768 is one more than 16 bits hold.
+    expected = original(np.clip(square * 32768, -32768, 32767).astype(np.int16))
+    chain = compile_steps([MicroFrontend()], Form(1600, 1, 16000.0))
+    np.testing.assert_array_equal(chain.run(np.asarray(square[:, None], np.float32)), expected)
+
+
 def test_what_is_not_a_number_is_silence() -> None:
     chain = compile_steps([MicroFrontend(step_ms=20)], Form(960, 1, 16000.0))
     sound = as_stream(make_sound(6, 960))
