@@ -42,6 +42,13 @@ def test_spec_decides_as_the_model_s_json_says(phrase: str) -> None:
     assert decision.smoothing == Smoothing("mean", told["sliding_window_size"])
 
 
+@pytest.mark.parametrize("phrase", sorted(SPECS.keys() - {"hey_jarvis"}))
+def test_model_without_a_clip_here_is_given_the_sound_as_the_one_that_has_one(phrase: str) -> None:
+    heard, other = (read_spec(SPECS[name]).spec for name in ("hey_jarvis", phrase))
+    assert other.stream == heard.stream
+    assert other.features == heard.features
+
+
 @pytest.mark.parametrize("phrase", SPECS)
 def test_clip_is_heard_by_the_model_of_its_phrase_alone(phrase: str, tmp_path: Path) -> None:
     require_module("ai_edge_litert")
