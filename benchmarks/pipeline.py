@@ -76,7 +76,8 @@ class Case:
     """As many as find the ratio to a third of what is left to the bound, beside busy neighbours."""
     stream: m.Stream = MOTION
     steps: tuple[Step, ...] = ()
-    prepare: Prepare = lambda window: window
+    prepare: Prepare | None = None
+    """The features in plain NumPy; None: the model takes the window itself."""
     together: int = WINDOWS
     """Windows that the agent's path may run together."""
 
@@ -138,11 +139,15 @@ def cases() -> dict[str, Callable[[], Case]]:
 
 
 def run_bare(
-    session: onnxruntime.InferenceSession, windows: list[Float32Array], prepare: Prepare
+    session: onnxruntime.InferenceSession, windows: list[Float32Array], prepare: Prepare | None
 ) -> None:
-    """Run the bare loop over windows."""
-    for window in windows:
-        session.run(None, {"x": prepare(window).reshape(1, -1)})
+    """Run the bare loop over windows; those that need no features have the input's shape."""
+    if prepare is None:
+        for window in windows:
+            session.run(None, {"x": window})
+    else:
+        for window in windows:
+            session.run(None, {"x": prepare(window).reshape(1, -1)})
 
 
 def run_ours(made: Iterator[Made], count: int) -> None:
@@ -157,7 +162,7 @@ def run_ours(made: Iterator[Made], count: int) -> None:
 def check_answers(
     session: onnxruntime.InferenceSession,
     windows: list[Float32Array],
-    prepare: Prepare,
+    prepare: Prepare | None,
     made: Iterator[Made],
 ) -> None:
     """Compare the next predictions with what the bare loop would give.
@@ -165,11 +170,16 @@ def check_answers(
     Raises: SystemExit: one is another.
     """
     for window, prediction in zip(windows, islice(made, len(windows)), strict=True):
-        (scores,) = session.run(None, {"x": prepare(window).reshape(1, -1)})
+        (scores,) = session.run(None, {"x": prepare_plainly(window, prepare)})
         best = int(scores.argmax())
         label, score = read_answer(prediction.payload)
         if label != f"class{best}" or abs(score - scores[0, best]) > TOLERANCE:
             raise SystemExit(f"{label} {score}, expected class{best} {scores[0, best]}")
+
+
+def prepare_plainly(window: Float32Array, prepare: Prepare | None) -> Float32Array:
+    """Return what the bare loop gives the model, float32 [1, values]."""
+    return (window if prepare is None else prepare(window)).reshape(1, -1)
 
 
 def read_answer(payload: bytes) -> tuple[str, float]:
@@ -212,7 +222,7 @@ def measure(name: str, case: Case) -> list[Check]:
         recording = Path(folder) / "recording.npz"
         np.savez(recording, values=samples)
         replay = Replay(bundle.path, str(recording), together=case.together)
-    taken = np.concatenate([case.prepare(w).reshape(-1) for w in windows[:3]])
+    taken = np.concatenate([prepare_plainly(w, case.prepare)[0] for w in windows[:3]])
     chain = replay.inference.chain
     assert chain is not None
     given = np.concatenate([chain.run(w).flatten() for w in windows[:3]])
@@ -225,7 +235,8 @@ def measure(name: str, case: Case) -> list[Check]:
     parts = [windows[begin : begin + count] for begin in range(0, len(windows), count)]
     check_answers(model.session, parts[0], case.prepare, made)
     for number, part in enumerate(parts[1:-1]):
-        bare = partial(run_bare, model.session, part, case.prepare)
+        ready = part if case.prepare else [w.reshape(1, -1) for w in part]
+        bare = partial(run_bare, model.session, ready, case.prepare)
         ours = partial(run_ours, made, count)
         # Neither always finds what the other left behind.
         spent = {work: spend(work) for work in ((ours, bare) if number % 2 else (bare, ours))}
