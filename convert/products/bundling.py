@@ -12,7 +12,6 @@ from typing import Final, Literal
 import msgspec
 
 from convert.given.spec import Spec
-from convert.inspection.tflite_anatomy import read_tflite
 from convert.products.identity import Identity
 from edge_bundle.archive import Bundle, read_bundle, write_bundle
 from edge_bundle.disk import flush_folder
@@ -187,6 +186,8 @@ def _remembers(data: bytes) -> bool:
 
     Its interpreter does not say so, and one input twice need not show it.
     """
+    from convert.inspection.tflite_anatomy import read_tflite  # who makes ONNX has no TFLite
+
     return bool(read_tflite(data).stateful)
 
 
